@@ -1,0 +1,206 @@
+"""Every error this package raises on purpose.
+
+    ApeirosError
+    ├── ConfigError                 a setting is wrong; also a ValueError
+    │   ├── InvalidBudget
+    │   └── InvalidPrice
+    ├── InvalidUsage                token counts that cannot be; also a ValueError
+    ├── Refused                     a call was not sent, nothing was spent
+    │   ├── BudgetExceeded          it is expected to pass a budget
+    │   ├── UnknownPrice            a budget is set and nobody knows what the call costs
+    │   └── StoppedByFinding        a detector's finding is set to "raise"
+    └── LedgerError
+        ├── LedgerUnavailable       cannot be opened, read or written now
+        ├── LedgerCorrupt           the file is not a ledger, or is damaged
+        └── LedgerTooNew            written by a newer version of this package
+
+`BudgetExceeded` is a plain `Exception`: `except Exception` catches it, and frameworks that treat
+`RuntimeError` or `ValueError` in a special way leave it alone.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from apeiros_callbacks.detectors import Finding
+
+__all__ = [
+    "ApeirosError",
+    "BudgetExceeded",
+    "ConfigError",
+    "InvalidBudget",
+    "InvalidPrice",
+    "InvalidUsage",
+    "LedgerCorrupt",
+    "LedgerError",
+    "LedgerTooNew",
+    "LedgerUnavailable",
+    "Refused",
+    "StoppedByFinding",
+    "UnknownPrice",
+]
+
+
+class ApeirosError(Exception):
+    """The root of this package's errors."""
+
+
+class ConfigError(ApeirosError, ValueError):
+    """A setting is wrong. Raised before any call is made."""
+
+
+class InvalidBudget(ConfigError):
+    """A budget is not a positive, finite amount."""
+
+
+class InvalidPrice(ConfigError):
+    """A price is not a finite amount of zero or more, or names no bucket."""
+
+
+class InvalidUsage(ApeirosError, ValueError):
+    """Token counts that cannot be: negative, not whole, or a part larger than its whole."""
+
+
+class Refused(ApeirosError):
+    """A call was not sent. Nothing was spent on it and nothing is held for it.
+
+    Raised as one of its subclasses; catch this one to catch every refusal.
+    """
+
+
+class BudgetExceeded(Refused):
+    """A call is expected to pass a budget, or a stream reached it.
+
+    Attributes:
+        scope: which budget, for instance ``"session 3f2a"`` or ``"agent researcher"``.
+        unit: what the budget counts: ``"usd"``, ``"calls"`` or ``"tokens"``.
+        limit: the budget, in that unit.
+        spent: what was spent before this call, in that unit.
+        held: what calls that are still open may yet spend, in that unit.
+        needed: what this call was expected to cost, in that unit.
+        model: the model that was asked for.
+        mid_stream: True when a stream was cut, False when nothing was sent.
+
+    Example:
+        >>> try:
+        ...     raise BudgetExceeded("session s1", "usd", Decimal("0.50"), Decimal("0.35"),
+        ...                          Decimal(0), Decimal("0.36"), model="gpt-4o")
+        ... except BudgetExceeded as stop:
+        ...     stop.limit - stop.spent
+        Decimal('0.15')
+    """
+
+    def __init__(
+        self,
+        scope: str,
+        unit: str,
+        limit: Decimal,
+        spent: Decimal,
+        held: Decimal,
+        needed: Decimal,
+        *,
+        model: str = "",
+        mid_stream: bool = False,
+        advice: str = "",
+    ) -> None:
+        self.scope = scope
+        self.unit = unit
+        self.limit = limit
+        self.spent = spent
+        self.held = held
+        self.needed = needed
+        self.model = model
+        self.mid_stream = mid_stream
+        self.advice = advice
+        # Every argument, so that the error survives pickling between processes.
+        super().__init__(scope, unit, limit, spent, held, needed)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild_budget_exceeded, (self.args, self.model, self.mid_stream, self.advice))
+
+    def __str__(self) -> str:
+        what = f" to {self.model}" if self.model else ""
+        held = f" and {_amount(self.held, self.unit)} held by open calls" if self.held else ""
+        text = (
+            f"budget of {_amount(self.limit, self.unit)} for {self.scope}: "
+            f"{_amount(self.spent, self.unit)} spent{held}; "
+        )
+        if self.mid_stream:
+            text += f"the stream{what} reached the limit and was cut."
+        else:
+            text += f"this call{what} needs about {_amount(self.needed, self.unit)}. It was not sent."
+        return f"{text} {self.advice}".rstrip()
+
+
+def _rebuild_budget_exceeded(
+    args: tuple[str, str, Decimal, Decimal, Decimal, Decimal], model: str, mid_stream: bool, advice: str
+) -> BudgetExceeded:
+    return BudgetExceeded(*args, model=model, mid_stream=mid_stream, advice=advice)
+
+
+def _amount(value: Decimal, unit: str) -> str:
+    """An amount as a person reads it: dollars to the cent, or as far as the first two digits."""
+    if unit != "usd":
+        return f"{value:,} {unit}"
+    digits = 2 if value == 0 else max(2, 1 - value.adjusted())
+    return f"${value:,.{min(digits, 9)}f}"
+
+
+class UnknownPrice(Refused):
+    """A budget is set and the price of the model is not known.
+
+    Attributes:
+        provider: the provider as the framework names it.
+        model: the model that was asked for.
+    """
+
+    def __init__(self, provider: str, model: str, why: str = "") -> None:
+        self.provider = provider
+        self.model = model
+        self.why = why
+        super().__init__(provider, model, why)
+
+    def __str__(self) -> str:
+        name = f"{self.provider}:{self.model}" if self.provider else self.model
+        because = f" ({self.why})" if self.why else ""
+        return (
+            f"no price is known for {name!r}{because}, so a budget cannot be kept. It was not sent. "
+            f'Add prices={{"{self.model}": Price(input=…, output=…)}} in USD per million tokens, '
+            f'or models={{"{self.model}": "openai:gpt-4o"}} when it is another name of a listed model.'
+        )
+
+
+class StoppedByFinding(Refused):
+    """A detector found something whose action is ``"raise"``.
+
+    Attributes:
+        finding: what was found.
+    """
+
+    def __init__(self, finding: Finding) -> None:
+        self.finding = finding
+        super().__init__(finding)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.finding.type}: {self.finding.message} It was not sent. "
+            f'To go on, set on={{"{self.finding.type}": "warn"}}.'
+        )
+
+
+class LedgerError(ApeirosError):
+    """Something is wrong with a ledger."""
+
+
+class LedgerUnavailable(LedgerError):
+    """The ledger cannot be opened, read or written now."""
+
+
+class LedgerCorrupt(LedgerError):
+    """The file is not a ledger, or is damaged. It is left as it was found."""
+
+
+class LedgerTooNew(LedgerError):
+    """The ledger was written by a newer version of this package. It is left as it was found."""
