@@ -49,7 +49,7 @@ class Entry:
     session_id: str
     customer_id: str | None = None
     agent: str | None = None
-    """The agent that made the call, or the tool's name for a tool."""
+    """The agent that made the call."""
     step: int | None = None
     """The framework's step number, where it has one."""
     provider: str = ""

@@ -8,7 +8,8 @@
     ├── Refused                     a call was not sent, nothing was spent
     │   ├── BudgetExceeded          it is expected to pass a budget
     │   ├── UnknownPrice            a budget is set and nobody knows what the call costs
-    │   └── StoppedByFinding        a detector's finding is set to "raise"
+    │   ├── StoppedByFinding        a detector's finding is set to "raise"
+    │   └── GateFailed              the check itself failed while a budget is set
     └── LedgerError
         ├── LedgerUnavailable       cannot be opened, read or written now
         ├── LedgerCorrupt           the file is not a ledger, or is damaged
@@ -30,6 +31,7 @@ __all__ = [
     "ApeirosError",
     "BudgetExceeded",
     "ConfigError",
+    "GateFailed",
     "InvalidBudget",
     "InvalidPrice",
     "InvalidUsage",
@@ -187,6 +189,24 @@ class StoppedByFinding(Refused):
         return (
             f"{self.finding.type}: {self.finding.message} It was not sent. "
             f'To go on, set on={{"{self.finding.type}": "warn"}}.'
+        )
+
+
+class GateFailed(Refused):
+    """The check before sending failed while a budget is set, so the call was not sent.
+
+    Attributes:
+        cause: what went wrong.
+    """
+
+    def __init__(self, cause: BaseException) -> None:
+        self.cause = cause
+        super().__init__(cause)
+
+    def __str__(self) -> str:
+        return (
+            f"the budget could not be checked ({type(self.cause).__name__}: {self.cause}). "
+            "The call was not sent. Set enforce=False to go on without a limit."
         )
 
 

@@ -1,0 +1,57 @@
+"""A hard dollar limit and a right ledger for LLM runs.
+
+    from langchain_apeiros import ApeirosHandler
+
+    agent.invoke(task, config={"callbacks": [ApeirosHandler(budget=0.50)]})   # USD
+
+This package is the core and knows no framework; the adapters are ``langchain-apeiros`` and
+``llama-index-callbacks-apeiros``.
+"""
+
+from apeiros_callbacks.detectors import Detector, Finding
+from apeiros_callbacks.entry import Entry
+from apeiros_callbacks.errors import (
+    ApeirosError,
+    BudgetExceeded,
+    ConfigError,
+    LedgerError,
+    Refused,
+    StoppedByFinding,
+    UnknownPrice,
+)
+from apeiros_callbacks.ledger import open_ledger
+from apeiros_callbacks.prices import Price
+from apeiros_callbacks.scopes import Budget
+from apeiros_callbacks.session import Session
+from apeiros_callbacks.usage import Usage
+
+__all__ = [
+    "ApeirosError",
+    "Budget",
+    "BudgetExceeded",
+    "ConfigError",
+    "Detector",
+    "Entry",
+    "Finding",
+    "LedgerError",
+    "Price",
+    "Refused",
+    "Session",
+    "StoppedByFinding",
+    "UnknownPrice",
+    "Usage",
+    "open_ledger",
+]
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    if name == "ApeirosHandler":
+        raise ImportError(
+            "ApeirosHandler is in the adapter of your framework: "
+            'pip install "apeiros-callbacks[langchain]", then from langchain_apeiros import ApeirosHandler; or '
+            'pip install "apeiros-callbacks[llama-index]", then '
+            "from llama_index.callbacks.apeiros import ApeirosHandler"
+        )
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

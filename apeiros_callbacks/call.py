@@ -1,0 +1,171 @@
+"""One call on its way: what is about to be sent, and the machine that closes it exactly once.
+
+    open ──▶ growing ──▶ closed          the end was seen: an answer, an error, a cut stream
+      │         │
+      │         └──────▶ provisional     the end was inferred, for instance from a cancelled task;
+      │                                  a real end that comes later closes it with a correction
+      └────────────────▶ unresolved      the end was never seen; the hold stays until it is
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+from apeiros_callbacks.entry import Entry, EntryKind
+from apeiros_callbacks.usage import Usage
+
+if TYPE_CHECKING:
+    from apeiros_callbacks.estimate import Estimate
+    from apeiros_callbacks.prices import Rates
+    from apeiros_callbacks.scopes import Hold
+
+__all__ = ["Call", "CallState", "Ending", "OpenCall", "Outcome", "Piece", "Prompt"]
+
+CallState: TypeAlias = Literal["open", "growing", "closed", "provisional", "unresolved"]
+
+Ending: TypeAlias = Literal["answered", "failed", "cut", "unsent"]
+"""How a call ended.
+
+``answered``: the provider answered. ``failed``: it answered with an error, or could not be reached;
+nothing is billed. ``cut``: it was sent and its answer was not read to the end; what is known is
+settled as estimated. ``unsent``: nothing left this process.
+"""
+
+
+class Piece(NamedTuple):
+    """One part of a prompt as the provider's tokenizer will see it, near enough to count."""
+
+    text: str
+    media_tokens: int = 0
+    """Tokens of the images, audio and files in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What is about to be sent, message by message, without a copy of it.
+
+    `marks` holds one keyed hash a message (Python's string hash has a random key in each process), so
+    that messages which were seen before are recognised and never counted again.
+    """
+
+    marks: tuple[int, ...]
+    piece: Callable[[int], Piece]
+    """Give the text of message i; called only for messages that must be counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A call that is about to be sent, in the core's words. Adapters make it."""
+
+    id: str
+    """The framework's run id."""
+    provider: str
+    model: str
+    prompt: Prompt
+    kind: EntryKind = "llm"
+    agent: str | None = None
+    thread: str | None = None
+    """The conversation it belongs to, where the framework has one."""
+    root: str = ""
+    """The run that the whole thing started with; a refusal is remembered for it."""
+    step: int | None = None
+    max_output_tokens: int | None = None
+    """What the request declares, for one choice."""
+    choices: int = 1
+    """How many answers were asked for (OpenAI's ``n``)."""
+    service_tier: str | None = None
+
+    @property
+    def lane(self) -> tuple[str | None, str | None]:
+        """Calls of one lane follow each other in one conversation."""
+        return (self.agent, self.thread)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a call ended and what came of it. Adapters make it."""
+
+    ending: Ending
+    usage: Usage | None = None
+    """What the provider reported; None when it reported nothing usable."""
+    model: str | None = None
+    """The model that answered, where the answer says."""
+    service_tier: str | None = None
+    """The tier that answered, where the answer says."""
+    text: str | None = None
+    """The answer, to be counted when no usage was reported. It is not kept."""
+    cached: bool = False
+    """The answer came from the framework's own cache."""
+    provisional: bool = False
+    """The end was inferred, not seen; a real end that comes later corrects it."""
+    error: str | None = None
+    """What ended it, when it was not an answer: the error's type and status, no more."""
+
+
+class OpenCall:
+    """The machine of one call. `Session` drives it; nothing else changes it."""
+
+    __slots__ = (
+        "attempt",
+        "call",
+        "entry",
+        "estimate",
+        "hold",
+        "held_output",
+        "output_bytes",
+        "output_counted",
+        "output_pending",
+        "rates",
+        "started_at",
+        "state",
+    )
+
+    def __init__(
+        self,
+        call: Call,
+        attempt: int,
+        hold: Hold,
+        estimate: Estimate | None,
+        rates: Rates | None,
+        started_at: datetime,
+    ) -> None:
+        self.call = call
+        self.attempt = attempt
+        self.rates = rates
+        self.estimate = estimate
+        self.hold = hold
+        self.started_at = started_at
+        self.state: CallState = "open"
+        self.entry: Entry | None = None
+        """The line that closed it."""
+        # Of a stream: text that arrived and was not counted yet, and the tokens counted before it.
+        self.output_pending: list[str] = []
+        self.output_bytes = 0
+        self.output_counted = 0
+        self.held_output = estimate.output_tokens if estimate is not None else 0
+
+    @property
+    def is_open(self) -> bool:
+        """No line was written for it yet."""
+        return self.state in {"open", "growing"}
+
+    def take_text(self, text: str) -> None:
+        """Note a piece of the answer that streamed in."""
+        self.state = "growing"
+        self.output_pending.append(text)
+        self.output_bytes += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+    def count_output(self, count: Callable[[str], int]) -> int:
+        """Output tokens so far; each piece of text is counted once."""
+        if self.output_pending:
+            self.output_counted += count("".join(self.output_pending))
+            self.output_pending.clear()
+            self.output_bytes = 0
+        return self.output_counted
+
+    def may_exceed_hold(self) -> bool:
+        """Whether the output could be more than is held; a token is at least one byte."""
+        return self.output_counted + self.output_bytes > self.held_output

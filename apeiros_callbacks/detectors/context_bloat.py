@@ -1,0 +1,45 @@
+"""``context_bloat``: the context grows by more than 20% in a step."""
+
+from __future__ import annotations
+
+from apeiros_callbacks.detectors.finding import Finding, Lane, Step, share_of
+from apeiros_callbacks.recent import Recent
+
+__all__ = ["ContextBloat"]
+
+GROWTH = 1.2
+
+
+class ContextBloat:
+    """Compares the input tokens of a step with those of the step before."""
+
+    type = "context_bloat"
+
+    def __init__(self) -> None:
+        self._input: Recent[Lane, int] = Recent()
+
+    def opened(self, lane: Lane, prompt: int) -> Finding | None:
+        """Nothing: the input is known when the provider reports it."""
+        return None
+
+    def closed(self, step: Step) -> Finding | None:
+        """Say when the input grew by more than a fifth."""
+        entry = step.entry
+        now = entry.usage.input_tokens
+        if entry.kind != "llm" or entry.cached or not now:
+            return None
+        before = self._input.get(step.lane)
+        self._input.set(step.lane, now)
+        if not before or now <= before * GROWTH:
+            return None
+        growth = now / before - 1
+        return Finding(
+            type=self.type,
+            severity="notice",
+            message=f"the context grew by {growth:.0%} in one step, from {before:,} to {now:,} tokens.",
+            numbers={"before": before, "after": now},
+            wasted=share_of(entry, now - before),
+            agent=entry.agent,
+            step=entry.step,
+            peak=growth,
+        )

@@ -1,0 +1,99 @@
+"""A finding, what a detector sees, and what a detector is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Literal, NamedTuple, Protocol, TypeAlias
+
+from apeiros_callbacks.entry import Entry
+
+__all__ = ["Detector", "Finding", "Lane", "Severity", "Step", "share_of"]
+
+Severity: TypeAlias = Literal["notice", "warning", "critical"]
+
+Lane: TypeAlias = tuple[str | None, str | None]
+"""Agent and conversation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What a detector saw. One that is seen again updates its line: the count, the peak, the waste."""
+
+    type: str
+    """For instance ``"retry_loop"``."""
+    severity: Severity
+    message: str
+    """One or two sentences for a person."""
+    numbers: Mapping[str, int | float | str] = field(default_factory=dict)
+    """What the message's numbers are, by name; money as text."""
+    wasted: Decimal = Decimal(0)
+    """US dollars that the pattern cost so far, as far as it can be told."""
+    agent: str | None = None
+    step: int | None = None
+    tool: str | None = None
+    count: int = 1
+    """How often it was seen."""
+    peak: float = 0.0
+    """The worst value of what the detector measures."""
+
+    @property
+    def line(self) -> tuple[str, str | None, str | None]:
+        """Findings of one line are one line."""
+        return (self.type, self.agent, self.tool)
+
+    def again(self, later: Finding) -> Finding:
+        """This line after it was seen once more."""
+        worst = later if later.peak >= self.peak else self
+        return replace(
+            later,
+            message=worst.message,
+            numbers=worst.numbers,
+            count=self.count + later.count,
+            peak=worst.peak,
+            wasted=self.wasted + later.wasted,
+        )
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain data that JSON takes, as ``result["warnings"]`` lists it."""
+        return {
+            "type": self.type,
+            "severity": self.severity,
+            "message": self.message,
+            "numbers": dict(self.numbers),
+            "wasted": float(self.wasted),
+            "agent": self.agent,
+            "step": self.step,
+            "tool": self.tool,
+            "count": self.count,
+        }
+
+
+class Step(NamedTuple):
+    """One closed call, as detectors see it."""
+
+    lane: Lane
+    prompt: int
+    """A keyed hash of the whole prompt; 0 for a tool."""
+    entry: Entry
+
+
+class Detector(Protocol):
+    """Looks at the calls of one session. Keeps bounded state; never raises; is called under one lock."""
+
+    type: str
+
+    def opened(self, lane: Lane, prompt: int) -> Finding | None:
+        """Look at a call that is about to be sent."""
+
+    def closed(self, step: Step) -> Finding | None:
+        """Look at a call that was answered."""
+
+
+def share_of(entry: Entry, tokens: int) -> Decimal:
+    """The part of an entry's dollars that falls to some of its tokens, all tokens taken alike."""
+    total = entry.usage.total_tokens
+    if not entry.amount or total <= 0:
+        return Decimal(0)
+    return entry.amount * min(tokens, total) / total

@@ -1,0 +1,171 @@
+"""How a result looks to a person: text for a terminal, HTML for a notebook. Functions that take a result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from html import escape
+from typing import TYPE_CHECKING
+
+from apeiros_callbacks.entry import Entry
+from apeiros_callbacks.money import show_usd
+from apeiros_callbacks.report import roll_up
+
+if TYPE_CHECKING:
+    from apeiros_callbacks.detectors import Finding
+    from apeiros_callbacks.session import Session
+
+__all__ = [
+    "CALL_COLUMNS",
+    "Findings",
+    "call_rows",
+    "findings_html",
+    "findings_text",
+    "session_html",
+    "session_line",
+    "session_text",
+]
+
+CALL_COLUMNS = ("call", "agent", "model", "in", "cached", "out", "cost", "spent")
+
+
+def _call_row(entry: Entry, number: int, spent: Decimal) -> tuple[str, ...]:
+    usage = entry.usage
+    tokens = ("", "", "") if entry.kind == "tool" else (
+        f"{usage.input_tokens:,}",
+        f"{usage.cache_read_tokens:,}",
+        f"{usage.output_tokens:,}",
+    )
+    model = f"tool {entry.model}" if entry.kind == "tool" else entry.model
+    cost = "cached" if entry.cached else show_usd(entry.amount) + ("" if _is_sure(entry) else " ~")
+    return (str(number), entry.agent or "-", model, *tokens, cost, show_usd(spent))
+
+
+def _is_sure(entry: Entry) -> bool:
+    return entry.usage_certainty == "reported" and entry.price_certainty in {"listed", "override", "free"}
+
+
+def call_rows(entries: Iterable[Entry]) -> list[tuple[str, ...]]:
+    """Ledger lines as the cells of `CALL_COLUMNS`, with the running sum; ``~`` marks a cost that is not certain."""
+    rows: list[tuple[str, ...]] = []
+    spent = Decimal(0)
+    for number, entry in enumerate(entries, start=1):
+        spent += entry.amount or 0
+        rows.append(_call_row(entry, number, spent))
+    return rows
+
+
+def session_line(session: Session) -> str:
+    """A session in one line."""
+    limit = session.budget
+    of = "" if limit is None or limit.usd is None else f" of {show_usd(limit.usd)}"
+    state = session.state()
+    calls = state["calls"]
+    found = len(session.findings)
+    parts = [f"{session.id}: {show_usd(session.spent)}{of} spent", f"{calls} call{'' if calls == 1 else 's'}"]
+    if session.open_holds:
+        parts.append(f"{session.open_holds} open")
+    if found:
+        parts.append(f"{found} finding{'' if found == 1 else 's'}")
+    return ", ".join(parts)
+
+
+def session_text(session: Session) -> str:
+    """A session as text: its line, its calls, its findings."""
+    rows = call_rows(session.entries())
+    lines = [session_line(session)]
+    if rows:
+        lines += ["", *_aligned([CALL_COLUMNS, *rows])]
+    if session.findings:
+        lines += ["", findings_text(session.findings)]
+    return "\n".join(lines)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    texts = {0, 1, 2}
+    return [
+        "  ".join(
+            cell.ljust(width) if i in texts else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def findings_text(findings: Sequence[Finding]) -> str:
+    """Findings as text, a line each."""
+    return "\n".join(
+        f"{finding.severity}: {finding.type}{_times(finding)}: {finding.message}{_wasted(finding)}"
+        for finding in findings
+    )
+
+
+def _times(finding: Finding) -> str:
+    return f" ×{finding.count}" if finding.count > 1 else ""
+
+
+def _wasted(finding: Finding) -> str:
+    return f" About {show_usd(finding.wasted)} of it wasted." if finding.wasted else ""
+
+
+class Findings(list["Finding"]):
+    """A list of findings that a notebook shows as lines."""
+
+    def __str__(self) -> str:
+        return findings_text(self) or "no findings"
+
+    def _repr_html_(self) -> str:
+        return findings_html(self)
+
+
+# Colours of text and page are the notebook's own, so that it reads in light and in dark.
+_CELL = 'style="text-align:{};padding:2px 10px;font-variant-numeric:tabular-nums"'
+_EDGE = {"notice": "#8a8a8a", "warning": "#c77700", "critical": "#c62828"}
+
+
+def _html_table(columns: Sequence[str], rows: Iterable[Sequence[str]], texts: int) -> str:
+    def line(cells: Sequence[str], tag: str) -> str:
+        return "<tr>" + "".join(
+            f"<{tag} {_CELL.format('left' if i < texts else 'right')}>{escape(cell)}</{tag}>"
+            for i, cell in enumerate(cells)
+        ) + "</tr>"
+
+    body = "".join(line(row, "td") for row in rows)
+    return f"<table>{line(columns, 'th')}{body}</table>"
+
+
+def session_html(session: Session) -> str:
+    """A session for a notebook: what was spent of the budget, by agent and model, and the findings."""
+    entries = session.entries()
+    limit = session.budget
+    parts = [f"<div><strong>{escape(session_line(session))}</strong>"]
+    if limit is not None and limit.usd is not None:
+        share = min(1.0, float(session.spent / limit.usd))
+        parts.append(
+            f'<div role="img" aria-label="{share:.0%} of the budget spent" '
+            'style="border:1px solid currentColor;width:20em;height:.6em;margin:.4em 0">'
+            f'<div style="width:{share:.0%};height:100%;background:currentColor;opacity:.6"></div></div>'
+        )
+    groups = roll_up([entry for entry in entries if entry.kind != "tool"], "model")
+    if groups:
+        rows = [
+            (name, f"{sums.calls:,}", f"{sums.input_tokens:,}", f"{sums.cache_read_tokens:,}",
+             f"{sums.output_tokens:,}", show_usd(sums.cost))
+            for name, sums in groups.items()
+        ]
+        parts.append(_html_table(("model", "calls", "in", "cached", "out", "cost"), rows, texts=1))
+    if session.findings:
+        parts.append(findings_html(session.findings))
+    return "".join(parts) + "</div>"
+
+
+def findings_html(findings: Sequence[Finding]) -> str:
+    """Findings for a notebook, a line each, with the severity in words as well as in colour."""
+    lines = "".join(
+        f'<div style="border-left:4px solid {_EDGE[finding.severity]};padding-left:.6em;margin:.3em 0">'
+        f"<strong>{escape(finding.severity)}: {escape(finding.type)}{_times(finding)}</strong><br>"
+        f"{escape(finding.message)}{escape(_wasted(finding))}</div>"
+        for finding in findings
+    )
+    return f"<div>{lines or 'no findings'}</div>"

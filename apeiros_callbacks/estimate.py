@@ -1,0 +1,178 @@
+"""What a call will cost, guessed before it is sent.
+
+Input: a conversation only grows, so the input that the provider reported for an earlier call of the
+same lane anchors the guess, and only the messages that came since are counted. The tokenizers of most
+providers are not public; a ratio of reported to counted tokens, kept between 0.5 and 3, corrects what
+is counted. Output: the largest of the last answers of the same agent and model, or, before the first,
+the smaller of the declared maximum and 2,048 tokens.
+
+``strict`` swaps the guess for a bound: a byte-level tokenizer never makes more tokens than there are
+UTF-8 bytes, and no answer is longer than the declared maximum.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, NamedTuple
+
+from apeiros_callbacks.call import Call, Prompt
+from apeiros_callbacks.recent import Recent
+from apeiros_callbacks.tokens import TokenCounter, byte_bound, text_counter
+from apeiros_callbacks.usage import Usage
+
+__all__ = ["COLD_OUTPUT_TOKENS", "Estimate", "Estimator", "bound_input", "count_answer"]
+
+COLD_OUTPUT_TOKENS: Final = 2048
+"""Expected output of a model that was not heard yet, unless the request declares less."""
+
+MESSAGE_TOKENS: Final = 4
+"""What a message costs beside its text: the role and its delimiters (3 to 4 on OpenAI's models)."""
+
+STRICT_MESSAGE_TOKENS: Final = 16
+"""The same, when a bound is asked for."""
+
+_RATIO_LOW, _RATIO_HIGH = 0.5, 3.0
+_ANCHORS = 4
+_ANSWERS = 8
+_COUNTED_MESSAGES = 20_000
+
+
+class Estimate(NamedTuple):
+    """Tokens that a call is expected to use."""
+
+    input_tokens: int
+    output_tokens: int
+    known_tokens: int
+    """The part of the input that an earlier report anchors."""
+    counted_tokens: int
+    """The rest, as counted, before the ratio."""
+
+
+class _Anchor(NamedTuple):
+    marks: tuple[int, ...]
+    input_tokens: int
+
+
+class _Lane:
+    """The reported inputs of one conversation with one model, the latest few."""
+
+    __slots__ = ("anchors",)
+
+    def __init__(self) -> None:
+        self.anchors: deque[_Anchor] = deque(maxlen=_ANCHORS)
+
+    def learn(self, anchor: _Anchor) -> None:
+        kept = [old for old in tuple(self.anchors) if old.marks != anchor.marks]
+        self.anchors = deque([*kept, anchor], maxlen=_ANCHORS)
+
+    def longest_prefix(self, marks: tuple[int, ...]) -> _Anchor | None:
+        best: _Anchor | None = None
+        for anchor in tuple(self.anchors):  # a copy: another thread may learn meanwhile
+            n = len(anchor.marks)
+            if n <= len(marks) and (best is None or n > len(best.marks)) and marks[:n] == anchor.marks:
+                best = anchor
+        return best
+
+
+class Estimator:
+    """Guesses, and learns from what was reported. One for each session; its memory is bounded."""
+
+    def __init__(self, *, strict: bool = False) -> None:
+        self.strict = strict
+        self._lanes: Recent[tuple[object, ...], _Lane] = Recent()
+        self._answers: Recent[tuple[object, ...], deque[int]] = Recent()
+        self._ratios: Recent[tuple[str, str], float] = Recent()
+        self._counted: dict[tuple[str, int], int] = {}
+
+    def estimate(self, call: Call) -> Estimate:
+        """Guess the tokens of a call; under ``strict``, bound them.
+
+        A strict call whose request declares no maximum has no bound; the guess for its output is given,
+        and the session decides what to do about it.
+        """
+        if self.strict:
+            declared = call.max_output_tokens
+            output = self._output(call) if declared is None else declared * call.choices
+            return Estimate(bound_input(call.prompt), output, 0, 0)
+        lane = self._lanes.get_or_make(_lane_key(call), _Lane)
+        marks = call.prompt.marks
+        anchor = lane.longest_prefix(marks)
+        first_new = 0 if anchor is None else len(anchor.marks)
+        known = 0 if anchor is None else anchor.input_tokens
+        counted = 0
+        if first_new < len(marks):
+            counter = text_counter(call.provider, call.model)
+            counted = self._count(counter, call.prompt, first_new)
+            ratio = self._ratios.get((call.provider, call.model))
+            new = round(counted * (counter.scale if ratio is None else ratio))
+        else:
+            new = 0
+        return Estimate(known + new, self._output(call), known, counted)
+
+    def learn(self, call: Call, estimate: Estimate | None, usage: Usage) -> None:
+        """Remember what the provider reported for a call."""
+        self._answers.get_or_make(_answer_key(call), _new_answers).append(usage.output_tokens)
+        if usage.input_tokens:
+            lane = self._lanes.get_or_make(_lane_key(call), _Lane)
+            marks = call.prompt.marks
+            lane.learn(_Anchor(marks, usage.input_tokens))
+            if estimate is not None and estimate.counted_tokens:
+                self._learn_ratio(call, usage.input_tokens - estimate.known_tokens, estimate.counted_tokens)
+
+    def _learn_ratio(self, call: Call, reported: int, counted: int) -> None:
+        seen = min(_RATIO_HIGH, max(_RATIO_LOW, reported / counted))
+        key = (call.provider, call.model)
+        before = self._ratios.get(key)
+        self._ratios.set(key, seen if before is None else before + (seen - before) / 4)
+
+    def _output(self, call: Call) -> int:
+        # A copy: another thread may add an answer meanwhile.
+        answers = tuple(self._answers.get(_answer_key(call)) or ())
+        expected = max(answers, default=COLD_OUTPUT_TOKENS * call.choices)
+        if call.max_output_tokens is None:
+            return expected
+        return min(expected, call.max_output_tokens * call.choices)
+
+    def _count(self, counter: TokenCounter, prompt: Prompt, first: int) -> int:
+        counted = self._counted
+        name = counter.name
+        total = 0
+        marks = prompt.marks
+        for i in range(first, len(marks)):
+            key = (name, marks[i])
+            tokens = counted.get(key)
+            if tokens is None:
+                piece = prompt.piece(i)
+                tokens = counter.count(piece.text) + piece.media_tokens + MESSAGE_TOKENS
+                if len(counted) >= _COUNTED_MESSAGES:
+                    counted.clear()
+                counted[key] = tokens
+            total += tokens
+        return total
+
+
+def _lane_key(call: Call) -> tuple[object, ...]:
+    return (call.agent, call.thread, call.provider, call.model)
+
+
+def _answer_key(call: Call) -> tuple[object, ...]:
+    return (call.agent, call.provider, call.model)
+
+
+def _new_answers() -> deque[int]:
+    return deque(maxlen=_ANSWERS)
+
+
+def bound_input(prompt: Prompt) -> int:
+    """A number of input tokens that no byte-level tokenizer exceeds: one for each UTF-8 byte."""
+    total = 0
+    for i in range(len(prompt.marks)):
+        piece = prompt.piece(i)
+        total += byte_bound(piece.text) + piece.media_tokens + STRICT_MESSAGE_TOKENS
+    return total
+
+
+def count_answer(call: Call, text: str) -> int:
+    """Tokens of an answer whose usage was not reported, with the prior of the model's family."""
+    counter = text_counter(call.provider, call.model)
+    return round(counter.count(text) * counter.scale)

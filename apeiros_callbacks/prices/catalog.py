@@ -1,0 +1,223 @@
+"""The price data of genai-prices, bundled with it: no network, no updates.
+
+The library is imported on first need, because that takes longer than everything else this package does
+at import; `warm` does it ahead of time. Its own lookup is not used: that one keeps every unknown name for
+ever, follows a snapshot that other code may have replaced, and reads ``azure_openai`` as OpenAI.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from difflib import get_close_matches
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+from apeiros_callbacks.entry import PriceCertainty
+from apeiros_callbacks.money import EXACT
+from apeiros_callbacks.prices.names import Context, known_provider, split, squeeze
+from apeiros_callbacks.prices.rates import Rates
+
+if TYPE_CHECKING:
+    from genai_prices.types import ModelInfo, ModelPrice, Provider
+
+__all__ = ["Catalog", "Row", "catalog", "warm"]
+
+_BUCKETS: Final = {
+    "input_mtok": "input",
+    "output_mtok": "output",
+    "cache_read_mtok": "cache_read",
+    "cache_write_mtok": "cache_write",
+    "cache_write_1h_mtok": "cache_write_1h",
+    "input_audio_mtok": "input_audio",
+    "output_audio_mtok": "output_audio",
+    "cache_audio_read_mtok": "cache_read_audio",
+    "output_reasoning_mtok": "reasoning",
+    "input_image_mtok": "input_image",
+    "output_image_mtok": "output_image",
+    "input_video_mtok": "input_video",
+    "output_video_mtok": "output_video",
+}
+_PER_THOUSAND_CALLS = "requests_kcount"
+
+# Names that their provider has moved to a newer model, while the data still prices the old one.
+# Seen in 0.2.3; the price is kept, because nothing says what the name stands for now, as an assumed one.
+_MOVED: Final = frozenset(
+    {("deepseek", "deepseek-chat"), ("deepseek", "deepseek-reasoner"), ("mistral", "mistral-large-latest")}
+)
+# Where a name without a provider is looked for, when it does not begin like a maker's.
+_MAKERS: Final = ("openai", "anthropic", "google", "mistral", "cohere", "voyageai", "deepseek", "x-ai")
+# OpenAI's and Azure's ways to name a fine-tuned model.
+_TUNED: Final = ("ft:", ".ft-")
+_DATE = re.compile(r"-?(?:\d{4}-\d{2}-\d{2})?-?$")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A model in the price data."""
+
+    provider: str
+    model: ModelInfo
+    own: bool
+    """False for a row that the provider borrows, as Azure does OpenAI's: service tiers do not carry over."""
+    certainty: PriceCertainty = "listed"
+
+    @property
+    def timed(self) -> bool:
+        """Whether the price depends on the time of day."""
+        prices = self.model.prices
+        return isinstance(prices, list) and any(hasattr(price.constraint, "start_time") for price in prices)
+
+
+class Catalog:
+    """The providers and models of the price data."""
+
+    def __init__(self, providers: list[Provider], version: str) -> None:
+        self._all = providers
+        self._by_name = {squeeze(provider.id): provider for provider in providers}
+        # One for each price in the data, at most: they live as long as it does, so their ids are theirs.
+        self._standard: dict[tuple[int, str, PriceCertainty], Rates | None] = {}
+        self.version = version
+
+    def find(self, provider: str, model: str) -> Row | None:
+        """The row of a model, by the names that `split` gives.
+
+        A provider that the data does not know, such as a gateway's own name, leaves the model's name to
+        say whose it is; the price is then the maker's, and ``assumed`` for the gateway.
+        """
+        if not model or model.lower().startswith("arn:"):
+            return None  # what an ARN of this kind costs is not in its name
+        known = self._by_name.get(squeeze(provider))
+        if known is not None:
+            return self._own(known, model)
+        row = self._by_model(model)
+        if row is None or provider in {"", "litellm"}:
+            return row
+        return Row(row.provider, row.model, own=False, certainty="assumed")
+
+    def rates(self, row: Row, at: datetime, asked: Context) -> Rates | None:
+        """The rates of a row at a time; None where the data has no price, or only zeros."""
+        if asked:
+            context = dict(asked)
+            missing = tuple(
+                f"{k}:{value}" for k, value in asked if not _covered(row, at, (k, value), context)
+            )
+            return self._made(row, row.model.get_prices(at, context if row.own else None), missing)
+        price = row.model.get_prices(at)
+        key = (id(price), row.provider, row.certainty)
+        try:
+            return self._standard[key]
+        except KeyError:
+            return self._standard.setdefault(key, self._made(row, price, ()))
+
+    def like(self, provider: str, model: str) -> str | None:
+        """The id of a listed model that this name may be a slip of, with the same numbers in it."""
+        known = self._by_name.get(squeeze(provider))
+        ids = [row.id for row in (known.models if known else self._models_of_makers())]
+        numbers = re.findall(r"\d+", model)
+        close = get_close_matches(model.lower(), ids, n=1, cutoff=0.8)
+        return close[0] if close and re.findall(r"\d+", close[0]) == numbers else None
+
+    def _made(self, row: Row, price: ModelPrice, missing: tuple[str, ...]) -> Rates | None:
+        base, tiers = _steps(price)
+        if not any(rate for _, step in [(0, base), *tiers] for rate in step.values()):
+            return None
+        source = f"genai-prices {self.version} {row.provider}/{row.model.id}"
+        return Rates(base, tiers, certainty=row.certainty, source=source, missing=missing, listed=True)
+
+    def _own(self, provider: Provider, name: str) -> Row | None:
+        model = self._match(provider, name)
+        if model is None and "/" in name:
+            head, _, rest = name.partition("/")
+            if known_provider(head) == provider.id:
+                name, model = rest, self._match(provider, rest)
+        if model is None:
+            return None
+        moved = (provider.id, name.lower()) in _MOVED
+        own = any(model is row for row in provider.models)
+        return Row(provider.id, model, own, "assumed" if moved else "listed")
+
+    def _by_model(self, name: str) -> Row | None:
+        provider, rest = split("", name)
+        if provider and (known := self._by_name.get(squeeze(provider))) and (row := self._own(known, rest)):
+            return row
+        for maker in self._all:
+            claimed = maker.model_match is not None and maker.model_match.is_match(name.lower())
+            if claimed and (row := self._own(maker, name)):
+                return row
+        for maker_id in _MAKERS:
+            maker = self._by_name[squeeze(maker_id)]
+            for model in maker.models:
+                if model.id == name.lower():
+                    return Row(maker.id, model, own=True)
+        return None
+
+    def _match(self, provider: Provider, name: str) -> ModelInfo | None:
+        model = provider.find_model(name, all_providers=self._all)
+        # Of a fine-tuned model only a fine-tuned row will do: the base model's price is lower.
+        tuned = next((mark for mark in _TUNED if mark in name.lower()), None)
+        if tuned is None or (model is not None and tuned in model.id):
+            return model
+        if tuned != "ft:":
+            return None
+        family = name.lower().partition(tuned)[2].partition(":")[0]
+        rows = [row for row in provider.models if _DATE.sub("", row.id) == f"ft:{family}"]
+        return max(rows, key=lambda row: row.id, default=None)
+
+    def _models_of_makers(self) -> list[ModelInfo]:
+        return [model for maker in _MAKERS for model in self._by_name[squeeze(maker)].models]
+
+
+@cache
+def catalog() -> Catalog:
+    """The price data, loaded on the first call."""
+    from genai_prices import __version__
+    from genai_prices.data import providers
+
+    return Catalog(providers, __version__)
+
+
+def warm() -> None:
+    """Load the price data now, which takes about 0.15 seconds, instead of when the first call is priced."""
+    catalog()
+
+
+def _covered(row: Row, at: datetime, pair: tuple[str, str], asked: Mapping[str, str]) -> bool:
+    """Whether the data has a price of its own for what was asked for."""
+    key, value = pair
+    return row.own and any(
+        variant.when.get(key) == value
+        and variant.when.items() <= asked.items()
+        and (variant.constraint is None or variant.constraint.active(at))
+        for variant in row.model.price_variants or ()
+    )
+
+
+def _steps(price: ModelPrice) -> tuple[dict[str, Decimal], list[tuple[int, dict[str, Decimal]]]]:
+    """The base rates, and the rates above each threshold that any of them has."""
+    from genai_prices.types import TieredPrices
+
+    flat: dict[str, Decimal] = {}
+    tiered: dict[str, TieredPrices] = {}
+    for key, rate in vars(price).items():
+        if key == _PER_THOUSAND_CALLS and isinstance(rate, Decimal):
+            flat["call"] = rate.scaleb(-3, EXACT)
+        elif bucket := _BUCKETS.get(key):
+            if isinstance(rate, TieredPrices):
+                tiered[bucket] = rate
+            elif isinstance(rate, Decimal):
+                flat[bucket] = rate
+    base = flat | {bucket: rate.base for bucket, rate in tiered.items()}
+    starts = sorted({tier.start for rate in tiered.values() for tier in rate.tiers})
+    tiers: list[tuple[int, dict[str, Decimal]]] = []
+    for start in starts:
+        step = dict(base)
+        for bucket, rate in tiered.items():
+            for tier in rate.tiers:
+                if tier.start <= start:
+                    step[bucket] = tier.price
+        tiers.append((start, step))
+    return base, tiers

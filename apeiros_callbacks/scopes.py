@@ -1,0 +1,245 @@
+"""What a cap applies to, and the arithmetic that keeps it within one process.
+
+An `Account` counts what a scope has spent and what open calls may yet spend. A `Hold` sets money
+aside on several accounts at once, all or nothing; it is settled or released exactly once. All of it
+is integer arithmetic under one lock that is never held across input or output.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from apeiros_callbacks.errors import BudgetExceeded, InvalidBudget
+from apeiros_callbacks.money import Dollars, exact_usd, from_nano, to_nano
+
+__all__ = ["Account", "Accounts", "Budget", "Hold", "Need"]
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Budget:
+    """A limit in US dollars, LLM calls or tokens; any of them, whichever is reached first.
+
+    A bare number means dollars wherever a budget is asked for.
+
+    Raises:
+        InvalidBudget: a limit is negative, zero, NaN, a bool or a string, or none is given.
+
+    Example:
+        >>> Budget(usd=0.50, calls=50)
+        Budget(usd=Decimal('0.5'), calls=50, tokens=None)
+    """
+
+    usd: Decimal | None
+    """US dollars."""
+    calls: int | None
+    """LLM calls that were sent; answers from a cache do not count."""
+    tokens: int | None
+    """Tokens read and written."""
+
+    def __init__(
+        self, usd: Dollars | None = None, *, calls: int | None = None, tokens: int | None = None
+    ) -> None:
+        if usd is None and calls is None and tokens is None:
+            raise InvalidBudget("a Budget needs at least one limit, such as Budget(usd=0.50)")
+        object.__setattr__(self, "usd", None if usd is None else _limit_usd(usd))
+        object.__setattr__(self, "calls", _limit_count(calls, "calls"))
+        object.__setattr__(self, "tokens", _limit_count(tokens, "tokens"))
+
+    @classmethod
+    def of(cls, value: Budget | Dollars | None) -> Budget | None:
+        """Read a budget as a person may write it: a `Budget`, a number of dollars, or None for no limit."""
+        if value is None or isinstance(value, Budget):
+            return value
+        return cls(usd=value)
+
+
+def _limit_usd(value: object) -> Decimal:
+    amount = exact_usd(value, "budget", InvalidBudget)
+    if to_nano(amount) == 0:
+        raise InvalidBudget(
+            f'budget must be more than 0 US dollars, such as Decimal("0.50"), got {value!r}; '
+            "for no limit leave it out"
+        )
+    if to_nano(amount) > _MOST:
+        raise InvalidBudget(f'budget must be below $9 billion, such as Decimal("0.50"), got {value!r}')
+    return amount
+
+
+def _limit_count(value: object, what: str) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        raise InvalidBudget(f"Budget({what}=…) must be a whole number above 0, got {value!r}")
+    return min(value, _MOST)
+
+
+_MOST: Final = 9_000_000_000 * 10**9  # counters are kept in 64 bits by the ledgers
+
+
+class Need(NamedTuple):
+    """What a call needs of every scope it is in."""
+
+    nano: int
+    """Nano-dollars."""
+    calls: int = 0
+    tokens: int = 0
+
+
+class Account:
+    """One scope's counters. Changed by `Accounts` only."""
+
+    __slots__ = ("held", "limit", "limit_nano", "name", "spent", "spent_usd")
+
+    def __init__(self, name: str, limit: Budget | None) -> None:
+        self.name = name
+        self.spent = Need(0)
+        self.held = Need(0)
+        self.spent_usd = Decimal(0)
+        """Exact, where `spent.nano` is rounded."""
+        self.set_limit(limit)
+
+    def set_limit(self, limit: Budget | None) -> None:
+        """Set the cap; None for none."""
+        self.limit = limit
+        self.limit_nano = None if limit is None or limit.usd is None else to_nano(limit.usd)
+
+    def lacks(self, need: Need) -> str | None:
+        """The unit in which this scope cannot take the need, or None when it fits."""
+        limit = self.limit
+        if limit is None:
+            return None
+        if self.limit_nano is not None and self.spent.nano + self.held.nano + need.nano > self.limit_nano:
+            return "usd"
+        if limit.calls is not None and self.spent.calls + self.held.calls + need.calls > limit.calls:
+            return "calls"
+        if limit.tokens is not None and self.spent.tokens + self.held.tokens + need.tokens > limit.tokens:
+            return "tokens"
+        return None
+
+    def refusal(self, need: Need, unit: str, model: str, *, mid_stream: bool) -> BudgetExceeded:
+        """The error that says why, in the unit that is short."""
+        limit = self.limit
+        if limit is None:
+            raise AssertionError("an account without a limit refuses nothing")
+        if unit == "usd":
+            shown = limit.usd, from_nano(self.spent.nano), from_nano(self.held.nano), from_nano(need.nano)
+        else:
+            shown = tuple(Decimal(getattr(part, unit)) for part in (limit, self.spent, self.held, need))
+        top, spent, held, needed = shown
+        return BudgetExceeded(
+            self.name, unit, Decimal(top or 0), spent, held, needed, model=model, mid_stream=mid_stream
+        )
+
+
+class Hold:
+    """Money set aside for one call on all of its scopes. Settled or released at most once."""
+
+    __slots__ = ("accounts", "need", "open")
+
+    def __init__(self, accounts: tuple[Account, ...], need: Need) -> None:
+        self.accounts = accounts
+        self.need = need
+        self.open = True
+
+
+class Accounts:
+    """Takes, extends, settles and releases holds. Safe across threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def hold(
+        self, accounts: tuple[Account, ...], need: Need, *, model: str = "", force: bool = False
+    ) -> tuple[Hold | None, BudgetExceeded | None]:
+        """Set the need aside on every account, or on none.
+
+        Args:
+            accounts: the scopes, in the order in which a refusal names them.
+            need: what to set aside.
+            model: for the refusal's sentence.
+            force: hold although a scope cannot take it.
+
+        Returns:
+            The hold, unless it is refused; the refusal, if a scope cannot take it.
+        """
+        with self._lock:
+            refusal = _first_refusal(accounts, need, model, mid_stream=False)
+            if refusal is not None and not force:
+                return None, refusal
+            for account in accounts:
+                account.held = _plus(account.held, need)
+            return Hold(accounts, need), refusal
+
+    def extend(self, hold: Hold, to: Need, *, model: str = "", force: bool = False) -> BudgetExceeded | None:
+        """Let a hold grow; it never shrinks.
+
+        Returns:
+            The refusal, if a scope cannot take the difference; the hold grew all the same under `force`.
+        """
+        with self._lock:
+            if not hold.open:
+                return None
+            had = hold.need
+            more = Need(*(max(0, new - old) for new, old in zip(to, had, strict=True)))
+            refusal = _first_refusal(hold.accounts, more, model, mid_stream=True)
+            if refusal is None or force:
+                for account in hold.accounts:
+                    account.held = _plus(account.held, more)
+                hold.need = _plus(had, more)
+            return refusal
+
+    def settle(self, hold: Hold, accounts: tuple[Account, ...], spent: Need, usd: Decimal | None) -> bool:
+        """End a hold and book what was spent, on every scope of the call, capped or not.
+
+        Returns:
+            False when it was settled or released before; nothing is booked then.
+        """
+        with self._lock:
+            if not hold.open:
+                return False
+            hold.open = False
+            for account in hold.accounts:
+                account.held = _minus(account.held, hold.need)
+            for account in accounts:
+                _book(account, spent, usd)
+            return True
+
+    def release(self, hold: Hold) -> bool:
+        """Give a hold back. False when it was settled or released before."""
+        return self.settle(hold, (), _NOTHING, None)
+
+    def correct(self, accounts: tuple[Account, ...], change: Need, usd: Decimal | None) -> None:
+        """Book the difference that a correction found; it may be negative."""
+        with self._lock:
+            for account in accounts:
+                _book(account, change, usd)
+
+
+def _first_refusal(
+    accounts: tuple[Account, ...], need: Need, model: str, *, mid_stream: bool
+) -> BudgetExceeded | None:
+    for account in accounts:
+        unit = account.lacks(need)
+        if unit is not None:
+            return account.refusal(need, unit, model, mid_stream=mid_stream)
+    return None
+
+
+def _book(account: Account, spent: Need, usd: Decimal | None) -> None:
+    account.spent = _plus(account.spent, spent)
+    if usd:
+        account.spent_usd += usd
+
+
+_NOTHING = Need(0)
+
+
+def _plus(a: Need, b: Need) -> Need:
+    return Need(a[0] + b[0], a[1] + b[1], a[2] + b[2])
+
+
+def _minus(a: Need, b: Need) -> Need:
+    return Need(a[0] - b[0], a[1] - b[1], a[2] - b[2])

@@ -1,0 +1,527 @@
+"""A session: one run or conversation that shares a budget, detectors, a policy and a ledger.
+
+The way of one call: `open_call` estimates it, prices it and holds the money, or refuses it;
+`grow_call` extends the hold while an answer streams in; `close_call` prices what was used, writes one
+entry, settles the hold and lets the detectors look. Adapters call these three and nothing else.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import partial
+from typing import TypeAlias
+
+from apeiros_callbacks.call import Call, OpenCall, Outcome, Piece, Prompt
+from apeiros_callbacks.detectors import BudgetExceededDetector, Detector, Finding, Step, built_in_detectors
+from apeiros_callbacks.display import Findings, session_html, session_line, session_text
+from apeiros_callbacks.entry import Entry
+from apeiros_callbacks.errors import BudgetExceeded, GateFailed, Refused, StoppedByFinding, UnknownPrice
+from apeiros_callbacks.estimate import Estimate, Estimator, count_answer
+from apeiros_callbacks.ledger import Ledger, open_ledger
+from apeiros_callbacks.money import Dollars
+from apeiros_callbacks.policy import Action, Policy
+from apeiros_callbacks.prices import Price, PriceBook, Rates, UnknownPricePolicy
+from apeiros_callbacks.recent import Recent
+from apeiros_callbacks.report import Health
+from apeiros_callbacks.scopes import Account, Accounts, Budget, Hold, Need
+from apeiros_callbacks.settle import Settled, correction, settle, unresolved
+from apeiros_callbacks.tokens import warm as warm_tokens
+from apeiros_callbacks.usage import Usage
+
+__all__ = ["Clock", "Session"]
+
+logger = logging.getLogger("apeiros_callbacks")
+
+Clock: TypeAlias = Callable[[], datetime]
+"""Gives the present time, with a time zone."""
+
+_NO_PROMPT = Prompt((), lambda _: Piece(""))
+_NO_USAGE = Usage()
+_NOTHING = Need(0)
+_COUNT_ONLY = {"llm": Need(0, 1)}
+_ROOTS = 10_000
+_CLOSED = 50_000
+_STEP_TOKENS = 64
+"""A stream's hold grows by a quarter of its output, and by at least this many tokens."""
+
+
+def utc_now() -> datetime:
+    """The present time in UTC."""
+    return datetime.now(UTC)
+
+
+class Session:
+    """Keeps one budget and one ledger scope for any number of calls, from any thread or task.
+
+    Args:
+        budget: US dollars, or a `Budget`; None records without a limit.
+        id: a name of your own; a random one otherwise.
+        ledger: an open ledger or its URL; ``APEIROS_LEDGER`` or ``memory:`` otherwise.
+        prices: prices of your own by model, in USD per million tokens; they win over the listed ones.
+        models: other names of listed models, for instance ``{"my-deployment": "azure:gpt-4o"}``.
+        unknown_price: what to do about a model without a price while a budget in dollars is set:
+            ``"refuse"`` it, ``"assume"`` $3 and $15 per million tokens, or ``"allow"`` it uncounted.
+        on: actions by finding, for instance ``{"retry_loop": "raise"}``.
+        on_exceeded: the action for ``budget_exceeded`` where `on` has none: ``"raise"`` or ``"warn"``.
+        strict: hold an upper bound of each call instead of a guess.
+        enforce: False watches only: what would be refused is logged and goes on. So does
+            ``APEIROS_ENFORCE=0`` in the environment, for every session.
+        clock: gives the present time; for tests.
+
+    Raises:
+        ConfigError: a budget, a price, a finding or an action is not valid.
+        LedgerError: the ledger cannot be opened.
+
+    Example:
+        >>> session = Session(budget=0.50)
+        >>> session.remaining
+        Decimal('0.5')
+    """
+
+    def __init__(
+        self,
+        budget: Budget | Dollars | None = None,
+        *,
+        id: str | None = None,  # noqa: A002 - the word of the ledger
+        ledger: Ledger | str | None = None,
+        prices: Mapping[str, Price] | None = None,
+        models: Mapping[str, str] | None = None,
+        unknown_price: UnknownPricePolicy = "refuse",
+        on: Mapping[str, str] | None = None,
+        on_exceeded: Action = "raise",
+        strict: bool = False,
+        enforce: bool = True,
+        clock: Clock = utc_now,
+    ) -> None:
+        limit = Budget.of(budget)
+        self.id = id or uuid.uuid4().hex[:12]
+        self._scope = f"session:{self.id}"
+        self._policy = Policy(on, exceeded=on_exceeded)
+        self._book = PriceBook(prices, models, unknown_price=unknown_price)
+        self._enforce = _enforced(enforce)
+        self._raises = self._enforce and self._policy.action("budget_exceeded") == "raise"
+        self._clock = clock
+        self._estimator = Estimator(strict=strict)
+        self._account = Account(f"session {self.id}", limit)
+        self._accounts = Accounts()
+        self._exceeded = BudgetExceededDetector(self._account)
+        self._detectors: tuple[Detector, ...] = (self._exceeded, *built_in_detectors())
+        self._findings: dict[object, Finding] = {}
+        self._lock = threading.Lock()
+        self._open: dict[str, OpenCall] = {}
+        self._attempts: Recent[str, int] = Recent(_CLOSED)
+        self._provisional: Recent[str, OpenCall] = Recent()
+        self._refused: Recent[str, tuple[BudgetExceeded, Need]] = Recent(_ROOTS)
+        self._stopped: Recent[str, Finding] = Recent(_ROOTS)
+        self._health = Health()
+        self._ledger = open_ledger(_ledger_url(ledger)) if ledger is None or isinstance(ledger, str) else ledger
+        self._book.warm()
+        warm_tokens()
+
+    # The way of one call
+
+    def open_call(self, call: Call) -> OpenCall:
+        """Hold what a call is expected to cost. A second start while it is open is the same call.
+
+        Returns:
+            The open call, for `grow_call`.
+
+        Raises:
+            BudgetExceeded: it is expected to pass the budget.
+            UnknownPrice: a budget is set and its price is not known.
+            StoppedByFinding: a detector's finding is set to ``"raise"``.
+            GateFailed: the check itself failed and a budget is set.
+        """
+        again = self._open.get(call.id)
+        if again is not None:
+            return again
+        try:
+            return self._check_and_hold(call)
+        except Refused:
+            raise
+        except Exception as bug:
+            self.gate_failed(bug)
+            return self._admit(call, Hold((), _NOTHING), None, None)
+
+    def gate_failed(self, bug: Exception) -> None:
+        """Note that a call could not be checked before it is sent.
+
+        Raises:
+            GateFailed: a budget is set and enforced.
+        """
+        self.went_wrong("checking a call before it is sent", bug)
+        if self._account.limit is not None and self._enforce:
+            raise GateFailed(bug) from bug
+
+    def grow_call(self, open_call: OpenCall, text: str) -> None:
+        """Note a piece of an answer that streams in, and hold more when it outgrows the estimate.
+
+        Raises:
+            BudgetExceeded: the budget is reached; the stream must be cut. The caller closes the call.
+        """
+        open_call.take_text(text)
+        if open_call.estimate is not None and open_call.may_exceed_hold():
+            self._extend(open_call, open_call.estimate)
+
+    def close_call(self, call_id: str, outcome: Outcome) -> Entry | None:
+        """Settle a call and write its entry. Never raises; a second end of one call does nothing.
+
+        Returns:
+            The entry, or None when there was nothing to write.
+        """
+        open_call = self._open.pop(call_id, None)
+        try:
+            if open_call is None:
+                return self._close_late(call_id, outcome)
+            return self._close(open_call, outcome)
+        except Exception as bug:  # noqa: BLE001 - recording must not break the user's chain
+            self.went_wrong("recording a call", bug)
+            return None
+
+    def open_tool(
+        self,
+        call_id: str,
+        name: str,
+        *,
+        agent: str | None = None,
+        thread: str | None = None,
+        root: str = "",
+        step: int | None = None,
+    ) -> None:
+        """Note that a tool starts. One without a price is never refused.
+
+        Raises:
+            BudgetExceeded: the tool has a price, and it is expected to pass the budget.
+        """
+        self.open_call(
+            Call(
+                id=call_id,
+                kind="tool",
+                provider="",
+                model=name,
+                prompt=_NO_PROMPT,
+                agent=agent,
+                thread=thread,
+                root=root,
+                step=step,
+            )
+        )
+
+    def close_tool(self, call_id: str, error: str | None = None) -> Entry | None:
+        """Note that a tool ended, with the type of its error where it failed."""
+        return self.close_call(call_id, Outcome(ending="answered", error=error))
+
+    # What a person asks
+
+    @property
+    def spent(self) -> Decimal:
+        """US dollars spent so far, exact: the sum of the entries' amounts."""
+        return self._account.spent_usd
+
+    @property
+    def budget(self) -> Budget | None:
+        """The limit, if there is one."""
+        return self._account.limit
+
+    @property
+    def remaining(self) -> Decimal | None:
+        """US dollars left of the budget, what open calls hold not deducted; None without a budget."""
+        limit = self._account.limit
+        return None if limit is None or limit.usd is None else limit.usd - self.spent
+
+    @property
+    def open_holds(self) -> int:
+        """How many calls and tools are open now."""
+        return len(self._open)
+
+    @property
+    def findings(self) -> Findings:
+        """What the detectors saw, one line for each pattern, in the order of first sight."""
+        with self._lock:
+            return Findings(self._findings.values())
+
+    @property
+    def health(self) -> Health:
+        """What could not be known or recorded."""
+        with self._lock:
+            health = replace(self._health, open=len(self._open))
+        failure = self._ledger.failure
+        return health if failure is None else replace(health, ledger_failure=str(failure))
+
+    @property
+    def ledger(self) -> Ledger:
+        """Where the entries are."""
+        return self._ledger
+
+    def entries(self) -> list[Entry]:
+        """The session's ledger lines, oldest first.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        return self._ledger.entries(self._scope)
+
+    def state(self) -> dict[str, object]:
+        """Where the session stands, as plain data that JSON takes.
+
+        Money is a float here, as in the guide; `spent` and `remaining` are exact.
+
+        Returns:
+            ``session_id``, ``total_cost``, ``budget`` and ``remaining`` in US dollars (None without a
+            budget), ``calls``, ``tokens``, and ``warnings``, the findings as plain data.
+        """
+        limit, spent, remaining = self._account.limit, self._account.spent, self.remaining
+        return {
+            "session_id": self.id,
+            "total_cost": float(self.spent),
+            "budget": None if limit is None or limit.usd is None else float(limit.usd),
+            "remaining": None if remaining is None else float(remaining),
+            "calls": spent.calls,
+            "tokens": spent.tokens,
+            "warnings": [finding.as_dict() for finding in self.findings],
+        }
+
+    def raise_budget(self, to: Budget | Dollars) -> None:
+        """Set a new budget; what was refused before is judged afresh.
+
+        Raises:
+            InvalidBudget: it is not a valid budget.
+        """
+        self._account.set_limit(Budget.of(to))
+        self._refused.clear()
+
+    def flush(self, timeout: float = 5.0) -> None:
+        """Wait until everything recorded so far is in the ledger.
+
+        Raises:
+            LedgerUnavailable: it was not written within `timeout` seconds; it is kept and tried again.
+        """
+        self._ledger.flush(timeout)
+
+    def _repr_html_(self) -> str:
+        return session_html(self)
+
+    def __str__(self) -> str:
+        return session_text(self)
+
+    def __repr__(self) -> str:
+        return f"<Session {session_line(self)}>"
+
+    # Opening
+
+    def _check_and_hold(self, call: Call) -> OpenCall:
+        scopes, rates, estimate = self._scopes(call), None, None
+        need = _COUNT_ONLY.get(call.kind, _NOTHING)
+        if scopes:
+            rates = self._rates(call)
+            if call.kind == "tool":
+                need = Need(rates.cost_nano(_NO_USAGE) if rates else 0)
+                scopes = scopes if need.nano else ()  # a tool without a price is never refused
+            else:
+                estimate = self._estimator.estimate(call)
+                need = _need(estimate, rates)
+        self._judge_again(call, need)
+        hold, over = self._accounts.hold(scopes, need, model=call.model, force=not self._raises)
+        if over is not None:
+            over = self._refusal(call, over, need)
+        if hold is None:
+            raise over or AssertionError("a hold is refused with its reason")
+        finding = self._look_before(call)
+        if finding is not None:
+            self._accounts.release(hold)
+            raise StoppedByFinding(finding)
+        return self._admit(call, hold, estimate, rates)
+
+    def _scopes(self, call: Call) -> tuple[Account, ...]:
+        """The scopes whose limits this call must keep."""
+        return () if self._account.limit is None else (self._account,)
+
+    def _admit(self, call: Call, hold: Hold, estimate: Estimate | None, rates: Rates | None) -> OpenCall:
+        attempt = (self._attempts.get(call.id) or 0) + 1
+        opened = self._open[call.id] = OpenCall(call, attempt, hold, estimate, rates, self._clock())
+        return opened
+
+    def _rates(self, call: Call) -> Rates | None:
+        if call.kind == "tool":
+            return self._book.tool_rates(call.model)
+        context = {"service_tier": call.service_tier} if call.service_tier else None
+        rates = self._book.rates(call.provider, call.model, self._clock(), context)
+        if rates is None and self._refuses_unknown:
+            unknown = UnknownPrice(call.provider, call.model, self._book.suggest(call.provider, call.model))
+            if self._enforce:
+                raise unknown
+            logger.warning("not enforced: %s", unknown)
+        return rates
+
+    @property
+    def _refuses_unknown(self) -> bool:
+        limit = self._account.limit
+        return limit is not None and limit.usd is not None and self._book.unknown_price == "refuse"
+
+    def _judge_again(self, call: Call, need: Need) -> None:
+        """Refuse what was refused before in the same root run, so that a swallowed refusal costs nothing."""
+        before = self._refused.get(call.root) if call.root else None
+        if before is None or not self._raises:
+            return
+        refusal, refused_need = before
+        if need.nano and need.nano >= refused_need.nano:
+            raise self._refusal(call, copy.copy(refusal), refused_need)
+
+    def _refusal(self, call: Call, refusal: BudgetExceeded, need: Need) -> BudgetExceeded:
+        """Note a refusal: its finding, its root run, what the person can do."""
+        refusal.advice = "Raise it with session.raise_budget(to=…)."
+        finding = self._exceeded.refused(refusal, call.agent, call.step)
+        with self._lock:
+            self._note(finding)
+        if self._raises:
+            if call.root:
+                self._refused.set(call.root, (refusal, need))
+        elif not self._enforce:
+            logger.warning("not enforced: %s", refusal)
+        return refusal
+
+    def _look_before(self, call: Call) -> Finding | None:
+        """Let the detectors look at a call before it is sent; a finding that refuses it is given back."""
+        if call.kind == "tool":
+            return None
+        prompt = hash(call.prompt.marks)
+        refusing = None
+        with self._lock:
+            for detector in self._detectors:
+                finding = detector.opened(call.lane, prompt)
+                if finding is not None:
+                    finding = replace(finding, step=call.step)
+                    self._note(finding)
+                    if self._enforce and self._policy.refuses(finding):
+                        refusing = finding
+            stopped = self._stopped.get(call.root) if call.root else None
+        return refusing or stopped
+
+    def _note(self, finding: Finding) -> None:
+        """List a finding; called under the lock."""
+        action = self._policy.action(finding.type)
+        if action == "ignore":
+            return
+        line = self._findings.get(finding.line)
+        self._findings[finding.line] = finding if line is None else line.again(finding)
+        if line is None:
+            level = logging.INFO if finding.severity == "notice" else logging.WARNING
+            logger.log(level, "%s: %s", finding.type, finding.message)
+
+    # Growing
+
+    def _extend(self, open_call: OpenCall, estimate: Estimate) -> None:
+        call = open_call.call
+        output = open_call.count_output(partial(count_answer, call))
+        if output <= open_call.held_output:
+            return
+        ahead = output + max(_STEP_TOKENS, output // 4)
+        for target in (ahead, output):
+            need = _need(estimate._replace(output_tokens=target), open_call.rates)
+            over = self._accounts.extend(open_call.hold, need, model=call.model, force=not self._raises)
+            if over is None or not self._raises:
+                open_call.held_output = target
+                break
+        if over is None:
+            return
+        refusal = self._refusal(call, over, open_call.hold.need)
+        if self._raises:
+            raise refusal
+
+    # Closing
+
+    def _close(self, open_call: OpenCall, outcome: Outcome) -> Entry | None:
+        call = open_call.call
+        if outcome.ending == "unsent":
+            self._accounts.release(open_call.hold)
+            if outcome.provisional:
+                open_call.state = "provisional"
+                self._provisional.set(call.id, open_call)
+            return None
+        settled = self._settled(open_call, outcome)
+        entry = settled.entry
+        open_call.entry = entry
+        self._accounts.settle(open_call.hold, (self._account,), settled.need, entry.amount)
+        self._attempts.set(call.id, open_call.attempt)
+        if outcome.provisional:
+            open_call.state = "provisional"
+            self._provisional.set(call.id, open_call)
+        else:
+            open_call.state = "closed"
+        self._record(open_call, outcome, entry)
+        return entry
+
+    def _settled(self, open_call: OpenCall, outcome: Outcome) -> Settled:
+        try:
+            return settle(open_call, outcome, self._book, self._estimator, self.id, self._clock())
+        except Exception as bug:  # noqa: BLE001 - a call that was sent is in the ledger, come what may
+            self.went_wrong("pricing a call", bug)
+            return unresolved(open_call, outcome, self.id, self._clock())
+
+    def _close_late(self, call_id: str, outcome: Outcome) -> Entry | None:
+        """A real end after an inferred one corrects it; any other second end does nothing."""
+        if outcome.provisional:
+            return None
+        open_call = self._provisional.pop(call_id)
+        if open_call is None or outcome.ending == "unsent":
+            return None
+        settled = self._settled(open_call, outcome)
+        entry, need = settled
+        if open_call.entry is not None:
+            entry, need = correction(open_call.entry, settled)
+        else:
+            self._attempts.set(call_id, open_call.attempt)
+        self._accounts.correct((self._account,), need, entry.amount)
+        open_call.state = "closed"
+        self._record(open_call, outcome, entry)
+        return entry
+
+    def _record(self, open_call: OpenCall, outcome: Outcome, entry: Entry) -> None:
+        self._ledger.append(entry, (self._scope,))
+        call = open_call.call
+        if entry.kind != "tool" and outcome.usage is not None and not outcome.cached:
+            self._estimator.learn(call, open_call.estimate, outcome.usage)
+        step = Step(call.lane, hash(call.prompt.marks), entry)
+        with self._lock:
+            self._health = self._health.counting(entry)
+            if entry.kind == "correction":
+                return
+            for detector in self._detectors:
+                finding = detector.closed(step)
+                if finding is None:
+                    continue
+                self._note(finding)
+                if finding.type != "budget_exceeded" and self._enforce and self._policy.refuses(finding):
+                    self._stopped.set(call.root, finding)
+
+    def went_wrong(self, doing: str, bug: Exception) -> None:
+        """Count a failure of this package's own, and log the first."""
+        with self._lock:
+            first = not self._health.failures
+            self._health = replace(self._health, failures=self._health.failures + 1)
+        if first:
+            logger.error("%s went wrong; it is counted in session.health", doing, exc_info=bug)
+
+
+def _need(estimate: Estimate, rates: Rates | None) -> Need:
+    usage = Usage(input_tokens=estimate.input_tokens, output_tokens=estimate.output_tokens)
+    return Need(rates.cost_nano(usage) if rates else 0, 1, usage.total_tokens)
+
+
+def _ledger_url(given: str | None) -> str:
+    return given if given is not None else os.environ.get("APEIROS_LEDGER") or "memory:"
+
+
+def _enforced(enforce: bool) -> bool:
+    if os.environ.get("APEIROS_ENFORCE") == "0":
+        logger.warning("APEIROS_ENFORCE=0: budgets are watched, not enforced")
+        return False
+    return enforce

@@ -1,0 +1,151 @@
+"""From the end of a call to its ledger line: usage → charge → entry."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from functools import partial
+from typing import NamedTuple
+
+from apeiros_callbacks.call import OpenCall, Outcome
+from apeiros_callbacks.entry import Entry, UsageCertainty
+from apeiros_callbacks.estimate import Estimator, count_answer
+from apeiros_callbacks.money import to_nano
+from apeiros_callbacks.prices import Charge, PriceBook, Rates
+from apeiros_callbacks.scopes import Need
+from apeiros_callbacks.usage import Usage
+
+__all__ = ["Settled", "correction", "settle", "unresolved"]
+
+_NOTHING = Usage()
+_FREE = Charge(amount=Decimal(0), certainty="free", unit_prices={}, source="", missing=())
+_UNPRICED = Charge(amount=None, certainty="unpriced", unit_prices={}, source="", missing=())
+
+
+class Settled(NamedTuple):
+    """A line for the ledger, and what it takes from the scopes."""
+
+    entry: Entry
+    need: Need
+
+
+def settle(
+    open_call: OpenCall, outcome: Outcome, book: PriceBook, estimator: Estimator, session_id: str, now: datetime
+) -> Settled:
+    """Price what a call used and write its line.
+
+    Nothing is billed for a call that failed, and for an answer from a cache. A call without reported
+    usage is counted: its prompt as estimated before sending, its answer from the text that came.
+    """
+    call = open_call.call
+    usage, certainty = _usage(open_call, outcome, estimator)
+    model = outcome.model or call.model
+    charge = _charge(open_call, outcome, usage, model, book)
+    entry = Entry(
+        id=call.id,
+        attempt=open_call.attempt,
+        kind=call.kind,
+        session_id=session_id,
+        agent=call.agent,
+        step=call.step,
+        provider=call.provider,
+        model=model,
+        requested_model=call.model,
+        usage=usage,
+        amount=charge.amount,
+        usage_certainty=certainty,
+        price_certainty=charge.certainty,
+        cached=outcome.cached,
+        unit_prices=charge.unit_prices,
+        price_source=charge.source,
+        started_at=open_call.started_at,
+        ended_at=now,
+        error=outcome.error,
+    )
+    sent_calls = 1 if call.kind == "llm" and not outcome.cached else 0
+    nano = 0 if charge.amount is None else to_nano(charge.amount)
+    return Settled(entry, Need(nano, sent_calls, usage.input_tokens + usage.output_tokens))
+
+
+def _usage(open_call: OpenCall, outcome: Outcome, estimator: Estimator) -> tuple[Usage, UsageCertainty]:
+    if open_call.call.kind == "tool" or outcome.cached:
+        return _NOTHING, "reported"
+    if outcome.usage is not None:
+        return outcome.usage, "reported"
+    if outcome.ending == "failed":
+        return _NOTHING, "assumed"
+    return _counted(open_call, outcome, estimator), "estimated"
+
+
+def _counted(open_call: OpenCall, outcome: Outcome, estimator: Estimator) -> Usage:
+    call = open_call.call
+    estimate = open_call.estimate or estimator.estimate(call)
+    if open_call.state == "growing":
+        output = open_call.count_output(partial(count_answer, call))
+    elif outcome.text is not None:
+        output = count_answer(call, outcome.text)
+    elif outcome.ending == "answered":
+        output = 0
+    else:
+        # Sent, and nothing came back that could be counted: the provider goes on writing, and bills it.
+        output = estimate.output_tokens
+    return Usage(input_tokens=estimate.input_tokens, output_tokens=output)
+
+
+def _charge(
+    open_call: OpenCall, outcome: Outcome, usage: Usage, model: str, book: PriceBook
+) -> Charge:
+    call = open_call.call
+    if outcome.cached or outcome.ending == "failed":
+        return _FREE
+    rates = _rates(open_call, outcome, model, book)
+    if rates is not None:
+        return rates.charge(usage)
+    return _FREE if call.kind == "tool" else _UNPRICED
+
+
+def _rates(open_call: OpenCall, outcome: Outcome, model: str, book: PriceBook) -> Rates | None:
+    """The unit prices of the model and the tier that answered."""
+    call = open_call.call
+    if call.kind == "tool":
+        return book.tool_rates(call.model)
+    tier = outcome.service_tier or call.service_tier
+    context = {"service_tier": tier} if tier else None
+    return book.answered(call.provider, call.model, model, open_call.started_at, context)
+
+
+def unresolved(open_call: OpenCall, outcome: Outcome, session_id: str, now: datetime) -> Settled:
+    """The line of a call that was sent and cannot be priced because pricing itself failed.
+
+    What was held for it counts as spent, so that the budget stays safe; the amount is not known.
+    """
+    call = open_call.call
+    entry = Entry(
+        id=call.id,
+        attempt=open_call.attempt,
+        kind=call.kind,
+        session_id=session_id,
+        agent=call.agent,
+        step=call.step,
+        provider=call.provider,
+        model=call.model,
+        requested_model=call.model,
+        usage=outcome.usage or _NOTHING,
+        amount=None,
+        usage_certainty="unresolved",
+        price_certainty="unpriced",
+        started_at=open_call.started_at,
+        ended_at=now,
+        error=outcome.error,
+    )
+    return Settled(entry, open_call.hold.need)
+
+
+def correction(wrong: Entry, right: Settled) -> Settled:
+    """The line that makes an inferred one right: the right usage in full, the difference in dollars."""
+    amount = right.entry.amount
+    change = None if amount is None else amount - (wrong.amount or 0)
+    tokens = right.entry.usage.total_tokens - wrong.usage.total_tokens
+    entry = replace(right.entry, id=f"{wrong.key}/correction", attempt=1, kind="correction", corrects=wrong.key, amount=change)
+    return Settled(entry, Need(0 if change is None else to_nano(change), 0, tokens))

@@ -1,0 +1,135 @@
+"""What ``apeiros demo`` runs: an agent that reads until its money is used up.
+
+The agent, the tool and the client are real; without a model of the user's the answers come from a
+scripted server in this process, which bills a token for every four characters it is sent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from apeiros_callbacks import Budget, BudgetExceeded, ConfigError
+from apeiros_callbacks.display import CALL_COLUMNS, call_rows, findings_text
+from apeiros_callbacks.money import show_usd
+from apeiros_callbacks.testing import Reply, Request, ScriptedServer, ToolCall
+from langchain.agents import create_agent
+from langchain.chat_models import init_chat_model
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.language_models import BaseChatModel
+from langchain_openai import ChatOpenAI
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from langchain_apeiros.handler import ApeirosHandler
+
+__all__ = ["run"]
+
+SCRIPTED_BUDGET, REAL_BUDGET = 0.50, 0.002
+TASK = "Read the reports of all quarters since 2016, one by one, and tell me how the company did."
+
+
+def read_report(quarter: int) -> str:
+    """Read the report of a quarter, counted from the first of 2016."""
+    line = f"In quarter {quarter} the company sold more units than planned, and earned less on each. "
+    return line * 900
+
+
+def run(console: Console, *, model: str | None, budget: float | None) -> bool:
+    """Run the agent into its budget.
+
+    Args:
+        console: where to show it.
+        model: a real model as ``provider:name``; the scripted server otherwise.
+        budget: US dollars.
+
+    Returns:
+        Whether more than the budget was spent.
+
+    Raises:
+        ConfigError: the budget is not valid.
+    """
+    limit = Budget.of(budget if budget is not None else REAL_BUDGET if model else SCRIPTED_BUDGET)
+    handler = ApeirosHandler(budget=limit)
+    with _chat_model(model) as chat, Live(console=console, auto_refresh=False) as live:
+        shown = _Shown(handler, live)
+        agent = create_agent(chat, [read_report], name="analyst")
+        refusal: BudgetExceeded | None = None
+        try:
+            agent.invoke(
+                {"messages": [("user", TASK)]},
+                {"callbacks": [handler, shown], "recursion_limit": 200},
+            )
+        except BudgetExceeded as exceeded:
+            refusal = exceeded
+        shown.refresh()
+    _conclude(console, handler, refusal)
+    return limit is not None and limit.usd is not None and handler.session.spent > limit.usd
+
+
+def _conclude(console: Console, handler: ApeirosHandler, refusal: BudgetExceeded | None) -> None:
+    session = handler.session
+    if refusal is None:
+        console.print("The agent finished within its budget.")
+    else:
+        console.print(Text("BudgetExceeded: ", style="bold red") + Text(str(refusal)))
+    remaining = session.remaining
+    console.print(
+        f"{show_usd(session.spent)} spent, {show_usd(remaining)} left, {session.open_holds} holds open."
+    )
+
+
+@contextmanager
+def _chat_model(name: str | None) -> Iterator[BaseChatModel]:
+    if name is not None:
+        try:
+            yield init_chat_model(name)
+        except (ImportError, ValueError) as problem:
+            raise ConfigError(f"--model {name}: {problem}") from problem
+        return
+    with ScriptedServer(_answer) as server:
+        yield ChatOpenAI(model="gpt-4o", base_url=server.openai_url, api_key="not-needed", max_retries=0)
+
+
+def _answer(request: Request) -> Reply:
+    """Ask for one report after another; the provider's cache has what it was sent before."""
+    messages: list[dict[str, Any]] = request.body["messages"]
+    sizes = [len(json.dumps(message)) // 4 for message in messages]
+    read = sum(1 for message in messages if message["role"] == "tool")
+    before = sum(sizes[:-1]) if read > 1 else 0
+    return Reply(
+        tool_calls=[ToolCall("read_report", {"quarter": read + 1})],
+        input_tokens=sum(sizes),
+        cache_read_tokens=before // 2 // 128 * 128,
+        output_tokens=180 + 20 * read,
+    )
+
+
+class _Shown(BaseCallbackHandler):
+    """Redraws the table after each call."""
+
+    def __init__(self, handler: ApeirosHandler, live: Live) -> None:
+        self._handler = handler
+        self._live = live
+
+    def on_llm_end(self, response: Any, **kwargs: Any) -> None:
+        self.refresh()
+
+    def on_tool_end(self, output: Any, **kwargs: Any) -> None:
+        self.refresh()
+
+    def refresh(self) -> None:
+        session = self._handler.session
+        limit = session.budget.usd if session.budget else None
+        table = Table(title=f"spent {show_usd(session.spent)} of {show_usd(limit)}", title_justify="left")
+        for i, column in enumerate(CALL_COLUMNS):
+            table.add_column(column, justify="left" if i < 3 else "right", no_wrap=True)
+        for row in call_rows(session.entries()):
+            table.add_row(*row)
+        findings = session.findings
+        parts = [table, Text(findings_text(findings))] if findings else [table]
+        self._live.update(Group(*parts), refresh=True)

@@ -1,0 +1,130 @@
+"""How a call ended, told from its error: answered with one, never sent, or cut after it was sent."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Any
+
+from apeiros_callbacks.call import Ending
+from apeiros_callbacks.errors import Refused
+from langchain_core.outputs import LLMResult
+
+__all__ = ["ending_of_error", "ending_of_task", "error_name"]
+
+# By name, in the causes of an error: httpx, httpx2, httpcore, requests, aiohttp and urllib3 agree on them.
+_NEVER_CONNECTED = frozenset(
+    {
+        "ConnectError",
+        "ConnectTimeout",
+        "ConnectionRefusedError",
+        "ClientConnectorError",
+        "EndpointConnectionError",
+        "NewConnectionError",
+        "PoolTimeout",
+        "UnsupportedProtocol",
+        "gaierror",
+    }
+)
+
+
+def ending_of_error(error: BaseException, response: LLMResult | None, *, streaming: bool) -> Ending:
+    """Say how a call ended that raised.
+
+    Args:
+        error: what it raised.
+        response: the partial answer that LangChain gives with it.
+        streaming: whether part of the answer arrived before.
+    """
+    if streaming:
+        return "cut"
+    if isinstance(error, Refused):
+        return "unsent"
+    if isinstance(error, asyncio.CancelledError):
+        return _ending_of_cancel(error)
+    status = _status(error, response)
+    if status is not None and status >= 400:
+        return "failed"
+    if any(type(cause).__name__ in _NEVER_CONNECTED for cause in _causes(error)):
+        return "failed"
+    return "cut"
+
+
+def ending_of_task(task: asyncio.Task[Any]) -> Ending:
+    """Say how a call ended whose task ended without an end or error event.
+
+    LangChain's ``ainvoke`` and ``abatch`` send neither when they are cancelled (langchain-core 1.8).
+    """
+    try:
+        error = task.exception()
+    except asyncio.CancelledError as cancelled:
+        error = cancelled
+    return _ending_of_cancel(error) if isinstance(error, asyncio.CancelledError) else "cut"
+
+
+def error_name(error: BaseException, response: LLMResult | None = None) -> str:
+    """The error's type and HTTP status: enough for a ledger, and no text of a prompt."""
+    status = _status(error, response)
+    return type(error).__name__ if status is None else f"{type(error).__name__} {status}"
+
+
+def _ending_of_cancel(error: BaseException) -> Ending:
+    """Tell from where a call was interrupted whether it had been sent.
+
+    It had not while the integration's own code was not entered yet, or while the HTTP client was still
+    connecting or waiting for a free connection. In any other place it may have been.
+    """
+    entered = False
+    for trace in _tracebacks(error):
+        while_connecting = False
+        for module, function in _frames(trace):
+            entered = entered or function in {"_agenerate", "_astream"}
+            while_connecting = while_connecting or (
+                module.startswith("httpcore") and function in {"_connect", "connect_tcp", "wait_for_connection"}
+            )
+        if while_connecting:
+            return "unsent"
+    return "cut" if entered else "unsent"
+
+
+def _tracebacks(error: BaseException) -> list[TracebackType]:
+    return [cause.__traceback__ for cause in _causes(error) if cause.__traceback__ is not None]
+
+
+def _frames(trace: TracebackType | None) -> list[tuple[str, str]]:
+    frames: list[tuple[str, str]] = []
+    while trace is not None:
+        frame = trace.tb_frame
+        frames.append((str(frame.f_globals.get("__name__", "")), frame.f_code.co_name))
+        trace = trace.tb_next
+    return frames
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """An error and the errors behind it."""
+    found: list[BaseException] = []
+    seen: BaseException | None = error
+    while seen is not None and seen not in found and len(found) < 20:
+        found.append(seen)
+        seen = seen.__cause__ or seen.__context__
+    return found
+
+
+def _status(error: BaseException, response: LLMResult | None) -> int | None:
+    """The HTTP status behind an error, wherever the provider's client keeps it."""
+    http: Any = getattr(error, "response", None)
+    candidates = [
+        getattr(error, "status_code", None),
+        getattr(http, "status_code", None),
+        getattr(error, "code", None),
+    ]
+    if isinstance(http, dict):  # botocore
+        metadata = http.get("ResponseMetadata")
+        candidates.append(metadata.get("HTTPStatusCode") if isinstance(metadata, dict) else None)
+    if response is not None and response.generations and response.generations[0]:
+        message: Any = getattr(response.generations[0][0], "message", None)
+        candidates.append((getattr(message, "response_metadata", None) or {}).get("status_code"))
+    for status in candidates:
+        if isinstance(status, int) and not isinstance(status, bool) and 100 <= status < 600:
+            return status
+    return None
