@@ -26,7 +26,7 @@ __all__ = [
     "session_text",
 ]
 
-CALL_COLUMNS = ("call", "agent", "model", "in", "cached", "out", "cost", "spent")
+CALL_COLUMNS = ("#", "agent", "model", "in", "cached", "out", "cost", "spent")
 
 
 def _call_row(entry: Entry, number: int, spent: Decimal) -> tuple[str, ...]:
@@ -36,8 +36,10 @@ def _call_row(entry: Entry, number: int, spent: Decimal) -> tuple[str, ...]:
         f"{usage.cache_read_tokens:,}",
         f"{usage.output_tokens:,}",
     )
-    model = f"tool {entry.model}" if entry.kind == "tool" else entry.model
-    cost = "cached" if entry.cached else show_usd(entry.amount) + ("" if _is_sure(entry) else " ~")
+    model = f"↳ {entry.model}" if entry.kind == "tool" else entry.model
+    cost = "cached" if entry.cached else ("" if _is_sure(entry) else "~") + show_usd(entry.amount)
+    if entry.kind == "tool" and not entry.amount:
+        cost = ""
     return (str(number), entry.agent or "-", model, *tokens, cost, show_usd(spent))
 
 

@@ -135,6 +135,10 @@ class BudgetExceeded(Refused):
             text += f"this call{what} needs about {_amount(self.needed, self.unit)}. It was not sent."
         return f"{text} {self.advice}".rstrip()
 
+    def __repr__(self) -> str:
+        # LangChain logs the repr of every error a handler raises.
+        return f"{type(self).__name__}({str(self)!r})"
+
 
 def _rebuild_budget_exceeded(
     args: tuple[str, str, Decimal, Decimal, Decimal, Decimal], model: str, mid_stream: bool, advice: str
@@ -143,11 +147,12 @@ def _rebuild_budget_exceeded(
 
 
 def _amount(value: Decimal, unit: str) -> str:
-    """An amount as a person reads it: dollars to the cent, or as far as the first two digits."""
+    """An amount as a person reads it: dollars to the cent, further only as far as it says something."""
     if unit != "usd":
         return f"{value:,} {unit}"
-    digits = 2 if value == 0 else max(2, 1 - value.adjusted())
-    return f"${value:,.{min(digits, 9)}f}"
+    digits = 4 if value == 0 else min(9, max(4, 1 - value.adjusted()))
+    whole, _, part = f"{value:,.{digits}f}".partition(".")
+    return f"${whole}.{part.rstrip('0').ljust(2, '0')}"
 
 
 class UnknownPrice(Refused):

@@ -7,6 +7,7 @@ entry, settles the hold and lets the detectors look. Adapters call these three a
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import logging
 import os
@@ -20,7 +21,7 @@ from functools import partial
 from typing import TypeAlias
 
 from apeiros_callbacks.call import Call, OpenCall, Outcome, Piece, Prompt
-from apeiros_callbacks.detectors import BudgetExceededDetector, Detector, Finding, Step, built_in_detectors
+from apeiros_callbacks.detectors import BudgetExceededDetector, Detector, Finding, Lanes, built_in_detectors
 from apeiros_callbacks.display import Findings, session_html, session_line, session_text
 from apeiros_callbacks.entry import Entry
 from apeiros_callbacks.errors import BudgetExceeded, GateFailed, Refused, StoppedByFinding, UnknownPrice
@@ -29,6 +30,7 @@ from apeiros_callbacks.ledger import Ledger, open_ledger
 from apeiros_callbacks.money import Dollars
 from apeiros_callbacks.policy import Action, Policy
 from apeiros_callbacks.prices import Price, PriceBook, Rates, UnknownPricePolicy
+from apeiros_callbacks.prices import warm as warm_prices
 from apeiros_callbacks.recent import Recent
 from apeiros_callbacks.report import Health
 from apeiros_callbacks.scopes import Account, Accounts, Budget, Hold, Need
@@ -106,6 +108,7 @@ class Session:
         self._scope = f"session:{self.id}"
         self._policy = Policy(on, exceeded=on_exceeded)
         self._book = PriceBook(prices, models, unknown_price=unknown_price)
+        self._unknown_price = unknown_price
         self._enforce = _enforced(enforce)
         self._raises = self._enforce and self._policy.action("budget_exceeded") == "raise"
         self._clock = clock
@@ -114,6 +117,7 @@ class Session:
         self._accounts = Accounts()
         self._exceeded = BudgetExceededDetector(self._account)
         self._detectors: tuple[Detector, ...] = (self._exceeded, *built_in_detectors())
+        self._lanes = Lanes()
         self._findings: dict[object, Finding] = {}
         self._lock = threading.Lock()
         self._open: dict[str, OpenCall] = {}
@@ -123,8 +127,8 @@ class Session:
         self._stopped: Recent[str, Finding] = Recent(_ROOTS)
         self._health = Health()
         self._ledger = open_ledger(_ledger_url(ledger)) if ledger is None or isinstance(ledger, str) else ledger
-        self._book.warm()
-        warm_tokens()
+        warm_prices()
+        warm_tokens(wait=not _in_event_loop())
 
     # The way of one call
 
@@ -351,7 +355,7 @@ class Session:
 
     def _rates(self, call: Call) -> Rates | None:
         if call.kind == "tool":
-            return self._book.tool_rates(call.model)
+            return self._book.tool(call.model)
         context = {"service_tier": call.service_tier} if call.service_tier else None
         rates = self._book.rates(call.provider, call.model, self._clock(), context)
         if rates is None and self._refuses_unknown:
@@ -364,7 +368,7 @@ class Session:
     @property
     def _refuses_unknown(self) -> bool:
         limit = self._account.limit
-        return limit is not None and limit.usd is not None and self._book.unknown_price == "refuse"
+        return limit is not None and limit.usd is not None and self._unknown_price == "refuse"
 
     def _judge_again(self, call: Call, need: Need) -> None:
         """Refuse what was refused before in the same root run, so that a swallowed refusal costs nothing."""
@@ -392,13 +396,12 @@ class Session:
         """Let the detectors look at a call before it is sent; a finding that refuses it is given back."""
         if call.kind == "tool":
             return None
-        prompt = hash(call.prompt.marks)
         refusing = None
         with self._lock:
+            attempt = self._lanes.opened(call.lane, hash(call.prompt.marks), call.step)
             for detector in self._detectors:
-                finding = detector.opened(call.lane, prompt)
+                finding = detector.opened(attempt)
                 if finding is not None:
-                    finding = replace(finding, step=call.step)
                     self._note(finding)
                     if self._enforce and self._policy.refuses(finding):
                         refusing = finding
@@ -412,7 +415,7 @@ class Session:
             return
         line = self._findings.get(finding.line)
         self._findings[finding.line] = finding if line is None else line.again(finding)
-        if line is None:
+        if line is None and action == "warn":
             level = logging.INFO if finding.severity == "notice" else logging.WARNING
             logger.log(level, "%s: %s", finding.type, finding.message)
 
@@ -489,11 +492,11 @@ class Session:
         call = open_call.call
         if entry.kind != "tool" and outcome.usage is not None and not outcome.cached:
             self._estimator.learn(call, open_call.estimate, outcome.usage)
-        step = Step(call.lane, hash(call.prompt.marks), entry)
         with self._lock:
             self._health = self._health.counting(entry)
             if entry.kind == "correction":
                 return
+            step = self._lanes.closed(call.lane, hash(call.prompt.marks), entry)
             for detector in self._detectors:
                 finding = detector.closed(step)
                 if finding is None:
@@ -518,6 +521,14 @@ def _need(estimate: Estimate, rates: Rates | None) -> Need:
 
 def _ledger_url(given: str | None) -> str:
     return given if given is not None else os.environ.get("APEIROS_LEDGER") or "memory:"
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _enforced(enforce: bool) -> bool:

@@ -109,7 +109,7 @@ def _rates(open_call: OpenCall, outcome: Outcome, model: str, book: PriceBook) -
     """The unit prices of the model and the tier that answered."""
     call = open_call.call
     if call.kind == "tool":
-        return book.tool_rates(call.model)
+        return book.tool(call.model)
     tier = outcome.service_tier or call.service_tier
     context = {"service_tier": tier} if tier else None
     return book.answered(call.provider, call.model, model, open_call.started_at, context)

@@ -1,6 +1,7 @@
 """What looks at the calls of a session and says when a run goes wrong.
 
-    finding.py              Finding, Step, and the Detector protocol
+    finding.py              Finding, what a detector sees, and the Detector protocol
+    lanes.py                the step before, for each agent and conversation
     budget_exceeded.py      the session's cost crosses its budget, or a call is refused because it would
     retry_loop.py           the same prompt runs three or more times in a row
     context_bloat.py        the context grows by more than 20% in a step
@@ -14,16 +15,19 @@ from __future__ import annotations
 
 from apeiros_callbacks.detectors.budget_exceeded import BudgetExceededDetector
 from apeiros_callbacks.detectors.context_bloat import ContextBloat
-from apeiros_callbacks.detectors.finding import Detector, Finding, Severity, Step
+from apeiros_callbacks.detectors.finding import Attempt, Detector, Finding, Severity, Step
+from apeiros_callbacks.detectors.lanes import Lanes
 from apeiros_callbacks.detectors.retry_loop import RetryLoop
 from apeiros_callbacks.detectors.token_acceleration import TokenAcceleration
 from apeiros_callbacks.detectors.tool_amplification import ToolAmplification
 
 __all__ = [
     "DETECTOR_TYPES",
+    "Attempt",
     "BudgetExceededDetector",
     "Detector",
     "Finding",
+    "Lanes",
     "Severity",
     "Step",
     "built_in_detectors",
@@ -39,5 +43,5 @@ DETECTOR_TYPES = (
 
 
 def built_in_detectors() -> tuple[Detector, ...]:
-    """One of each detector that looks at steps, with state of its own."""
+    """One of each detector that looks at steps."""
     return (RetryLoop(), ContextBloat(), TokenAcceleration(), ToolAmplification())

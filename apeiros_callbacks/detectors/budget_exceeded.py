@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from apeiros_callbacks.detectors.finding import Finding, Lane, Step
+from apeiros_callbacks.detectors.finding import Attempt, Finding, Step
 from apeiros_callbacks.errors import BudgetExceeded
 from apeiros_callbacks.money import show_usd
 from apeiros_callbacks.scopes import Account
@@ -20,7 +20,7 @@ class BudgetExceededDetector:
     def __init__(self, account: Account) -> None:
         self._account = account
 
-    def opened(self, lane: Lane, prompt: int) -> Finding | None:
+    def opened(self, attempt: Attempt) -> Finding | None:
         """Nothing: a call that would cross the budget is refused, and `refused` says so."""
         return None
 

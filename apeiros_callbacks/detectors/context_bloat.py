@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from apeiros_callbacks.detectors.finding import Finding, Lane, Step, share_of
-from apeiros_callbacks.recent import Recent
+from apeiros_callbacks.detectors.finding import Attempt, Finding, Step, share_of
 
 __all__ = ["ContextBloat"]
 
@@ -15,21 +14,16 @@ class ContextBloat:
 
     type = "context_bloat"
 
-    def __init__(self) -> None:
-        self._input: Recent[Lane, int] = Recent()
-
-    def opened(self, lane: Lane, prompt: int) -> Finding | None:
+    def opened(self, attempt: Attempt) -> Finding | None:
         """Nothing: the input is known when the provider reports it."""
         return None
 
     def closed(self, step: Step) -> Finding | None:
         """Say when the input grew by more than a fifth."""
-        entry = step.entry
-        now = entry.usage.input_tokens
-        if entry.kind != "llm" or entry.cached or not now:
+        entry, last = step.entry, step.before
+        if last is None or not step.is_llm:
             return None
-        before = self._input.get(step.lane)
-        self._input.set(step.lane, now)
+        now, before = entry.usage.input_tokens, last.usage.input_tokens
         if not before or now <= before * GROWTH:
             return None
         growth = now / before - 1

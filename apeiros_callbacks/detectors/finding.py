@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from apeiros_callbacks.entry import Entry
 
-__all__ = ["Detector", "Finding", "Lane", "Severity", "Step", "share_of"]
+__all__ = ["Attempt", "Detector", "Finding", "Lane", "Severity", "Step", "share_of"]
 
 Severity: TypeAlias = Literal["notice", "warning", "critical"]
 
@@ -46,13 +46,17 @@ class Finding:
     def again(self, later: Finding) -> Finding:
         """This line after it was seen once more."""
         worst = later if later.peak >= self.peak else self
-        return replace(
-            later,
+        return Finding(
+            type=later.type,
+            severity=later.severity,
             message=worst.message,
             numbers=worst.numbers,
+            wasted=self.wasted + later.wasted,
+            agent=later.agent,
+            step=later.step,
+            tool=later.tool,
             count=self.count + later.count,
             peak=worst.peak,
-            wasted=self.wasted + later.wasted,
         )
 
     def as_dict(self) -> dict[str, object]:
@@ -70,25 +74,47 @@ class Finding:
         }
 
 
-class Step(NamedTuple):
-    """One closed call, as detectors see it."""
+class Attempt(NamedTuple):
+    """A call that is about to be sent, as detectors see it."""
 
     lane: Lane
     prompt: int
-    """A keyed hash of the whole prompt; 0 for a tool."""
+    """A keyed hash of the whole prompt."""
+    step: int | None
+    repeats: int
+    """How often this prompt ran in a row, this time included."""
+    repeat_cost: Decimal
+    """US dollars that it cost the last time."""
+
+
+class Step(NamedTuple):
+    """A line that was written, as detectors see it."""
+
+    lane: Lane
+    prompt: int
+    """A keyed hash of the whole prompt."""
     entry: Entry
+    before: Entry | None
+    """The LLM call before it in its lane."""
+    tool: str | None
+    """The last tool that ran since."""
+
+    @property
+    def is_llm(self) -> bool:
+        """An LLM call that was sent and used tokens."""
+        return self.entry.kind == "llm" and not self.entry.cached and self.entry.usage.total_tokens > 0
 
 
 class Detector(Protocol):
-    """Looks at the calls of one session. Keeps bounded state; never raises; is called under one lock."""
+    """Looks at the calls of one session. Never raises; is called under one lock, so it must be quick."""
 
     type: str
 
-    def opened(self, lane: Lane, prompt: int) -> Finding | None:
+    def opened(self, attempt: Attempt) -> Finding | None:
         """Look at a call that is about to be sent."""
 
     def closed(self, step: Step) -> Finding | None:
-        """Look at a call that was answered."""
+        """Look at a line that was written."""
 
 
 def share_of(entry: Entry, tokens: int) -> Decimal:

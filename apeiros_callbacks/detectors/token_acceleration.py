@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from apeiros_callbacks.detectors.finding import Finding, Lane, Step, share_of
-from apeiros_callbacks.recent import Recent
+from apeiros_callbacks.detectors.finding import Attempt, Finding, Step, share_of
 
 __all__ = ["TokenAcceleration"]
 
@@ -15,22 +14,17 @@ class TokenAcceleration:
 
     type = "token_acceleration"
 
-    def __init__(self) -> None:
-        self._tokens: Recent[Lane, int] = Recent()
-
-    def opened(self, lane: Lane, prompt: int) -> Finding | None:
+    def opened(self, attempt: Attempt) -> Finding | None:
         """Nothing: the tokens are known when the provider reports them."""
         return None
 
     def closed(self, step: Step) -> Finding | None:
         """Say when a step took twice the tokens of the last, or more."""
-        entry = step.entry
-        now = entry.usage.total_tokens
-        if entry.kind != "llm" or entry.cached or not now:
+        entry, last = step.entry, step.before
+        if last is None or not step.is_llm:
             return None
-        before = self._tokens.get(step.lane)
-        self._tokens.set(step.lane, now)
-        if not before or now < before * FACTOR:
+        now, before = entry.usage.total_tokens, last.usage.total_tokens
+        if now < before * FACTOR:
             return None
         return Finding(
             type=self.type,

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from apeiros_callbacks.detectors.finding import Finding, Lane, Step, share_of
-from apeiros_callbacks.recent import Recent
+from apeiros_callbacks.detectors.finding import Attempt, Finding, Step, share_of
 
 __all__ = ["ToolAmplification"]
 
 FACTOR = 5
-
-
-class _Before(NamedTuple):
-    tokens: int
-    tool: str | None
 
 
 class ToolAmplification:
@@ -22,37 +14,29 @@ class ToolAmplification:
 
     type = "tool_amplification"
 
-    def __init__(self) -> None:
-        self._before: Recent[Lane, _Before] = Recent()
-
-    def opened(self, lane: Lane, prompt: int) -> Finding | None:
+    def opened(self, attempt: Attempt) -> Finding | None:
         """Nothing: the tokens are known when the provider reports them."""
         return None
 
     def closed(self, step: Step) -> Finding | None:
-        """Remember a tool that ran; say when the step after it took five times the tokens, or more."""
-        entry = step.entry
-        before = self._before.get(step.lane)
-        if entry.kind == "tool":
-            self._before.set(step.lane, _Before(before.tokens if before else 0, entry.model))
+        """Say when the step after a tool took five times the tokens of the one before it, or more."""
+        entry, last = step.entry, step.before
+        if last is None or step.tool is None or not step.is_llm:
             return None
-        now = entry.usage.total_tokens
-        if entry.kind != "llm" or entry.cached or not now:
-            return None
-        self._before.set(step.lane, _Before(now, None))
-        if before is None or before.tool is None or not before.tokens or now < before.tokens * FACTOR:
+        now, before = entry.usage.total_tokens, last.usage.total_tokens
+        if now < before * FACTOR:
             return None
         return Finding(
             type=self.type,
             severity="notice",
             message=(
-                f"the tool {before.tool} multiplied the tokens of a step by {now / before.tokens:.1f}, "
-                f"from {before.tokens:,} to {now:,}."
+                f"the tool {step.tool} multiplied the tokens of a step by {now / before:.1f}, "
+                f"from {before:,} to {now:,}."
             ),
-            numbers={"before": before.tokens, "after": now},
-            wasted=share_of(entry, now - before.tokens),
+            numbers={"before": before, "after": now},
+            wasted=share_of(entry, now - before),
             agent=entry.agent,
             step=entry.step,
-            tool=before.tool,
-            peak=now / before.tokens,
+            tool=step.tool,
+            peak=now / before,
         )

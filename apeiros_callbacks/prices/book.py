@@ -135,6 +135,8 @@ class PriceBook:
         provider, model = split(*names[-1])
         if model.lower().startswith("arn:"):
             return "this ARN does not say which model it is"
+        if model.lower().startswith("ft:"):
+            return "a fine-tuned model has a price of its own, and none is listed"
         row = catalog().find(provider, model)
         if row is not None:
             return "its list has no price per token; Price(input=0, output=0) declares it free"

@@ -51,7 +51,7 @@ _MOVED: Final = frozenset(
 # Where a name without a provider is looked for, when it does not begin like a maker's.
 _MAKERS: Final = ("openai", "anthropic", "google", "mistral", "cohere", "voyageai", "deepseek", "x-ai")
 # OpenAI's and Azure's ways to name a fine-tuned model.
-_TUNED: Final = ("ft:", ".ft-")
+_TUNED = re.compile(r"^ft:|\.ft-")
 _DATE = re.compile(r"-?(?:\d{4}-\d{2}-\d{2})?-?$")
 
 
@@ -157,13 +157,11 @@ class Catalog:
 
     def _match(self, provider: Provider, name: str) -> ModelInfo | None:
         model = provider.find_model(name, all_providers=self._all)
-        # Of a fine-tuned model only a fine-tuned row will do: the base model's price is lower.
-        tuned = next((mark for mark in _TUNED if mark in name.lower()), None)
-        if tuned is None or (model is not None and tuned in model.id):
+        tuned = _TUNED.search(name.lower())
+        if tuned is None or (model is not None and tuned[0] in model.id):
             return model
-        if tuned != "ft:":
-            return None
-        family = name.lower().partition(tuned)[2].partition(":")[0]
+        # Of a fine-tuned model only a fine-tuned row will do: the base model's price is lower.
+        family = name.lower().removeprefix("ft:").partition(":")[0]
         rows = [row for row in provider.models if _DATE.sub("", row.id) == f"ft:{family}"]
         return max(rows, key=lambda row: row.id, default=None)
 

@@ -27,8 +27,10 @@ _SPELLINGS: Final = {
     "anthropic": "anthropic claude",
     "arcee": "arcee",
     "avian": "avian",
-    "aws": "aws awsbedrock bedrock amazonbedrock bedrockconverse anthropicbedrock amazon",
-    "azure": "azure azureopenai azurechatopenai azureai azureaiinference azureinference azureaiopenai",
+    "aws": "aws amazon awsbedrock bedrock amazonbedrock bedrockconverse amazonbedrockconverse "
+    "anthropicbedrock bedrockanthropic",
+    "azure": "azure azureopenai azurechatopenai azureaiopenai azureai azureaichatcompletionsmodel "
+    "azureaiinference azureinference",
     "baseten": "baseten",
     "cerebras": "cerebras",
     "cloudflare": "cloudflare cloudflareworkersai workersai",
@@ -179,7 +181,7 @@ def named_provider(name: str, marks: str = "/:") -> tuple[str, str] | None:
 def _without_kind(squeezed: str) -> str:
     """``chatopenai``, ``openaillm`` and ``openaiembeddings`` are all OpenAI."""
     name = squeezed.removeprefix("chat")
-    for kind in ("embeddings", "embedding", "llm", "chat", "rerank"):
+    for kind in ("embeddings", "embedding", "multimodalllm", "llm", "chat", "rerank"):
         if name.endswith(kind) and name != kind:
             return name.removesuffix(kind)
     return name

@@ -61,8 +61,9 @@ class Rates:
     """
 
     __slots__ = (
-        "_bands", "_base", "_call", "_certainty", "_ears", "_gaps", "_missing", "_nano", "_ten", "_scale",
-        "_source", "_split", "_start", "_thinks", "_voice", "_whole_gaps",
+        "_bands", "_base", "_call", "_certainty", "_gaps", "_has_cached_audio", "_has_input_audio",
+        "_has_output_audio", "_has_reasoning", "_missing", "_nano", "_scale", "_source", "_start",
+        "_ten_usd", "_unit", "_whole_gaps",
     )  # fmt: skip
 
     def __init__(
@@ -78,17 +79,18 @@ class Rates:
         steps = [(-1, prices), *sorted(tiers, key=lambda step: step[0])]
         self._scale = scale_of(rate for _, step in steps for rate in step.values())
         self._nano: int = 10 ** (self._scale - NANO_DIGITS)
-        self._ten: int = 10 ** (self._scale + 1)
+        self._unit = Decimal(1).scaleb(-self._scale, EXACT)
+        self._ten_usd: int = 10 ** (self._scale + 1)
         self._bands = tuple(Band(start, step, self._scale) for start, step in steps)
         for lower, upper in zip(self._bands, self._bands[1:], strict=False):
             upper.at_least(lower)
         self._base = self._bands[0]
         self._start = self._bands[1].start if len(self._bands) > 1 else _NEVER
         self._call = scaled(prices.get("call", Decimal(0)), self._scale, per=1)
-        self._ears = "input_audio" in prices
-        self._voice = "output_audio" in prices
-        self._thinks = "reasoning" in prices
-        self._split = self._ears and "cache_read" in prices
+        self._has_input_audio = "input_audio" in prices
+        self._has_output_audio = "output_audio" in prices
+        self._has_reasoning = "reasoning" in prices
+        self._has_cached_audio = self._has_input_audio and "cache_read" in prices
         self._certainty: PriceCertainty = certainty
         self._source = source
         self._missing: tuple[str, ...] = ()
@@ -127,10 +129,10 @@ class Rates:
         band = self._band(usage.input_tokens)
         units = self._units(usage, band)
         # Without the zeros at its end, and without an exponent: 0.035, 20.
-        if units % self._ten:
-            amount = Decimal(units).scaleb(-self._scale, EXACT).normalize(EXACT)
+        if units % self._ten_usd:
+            amount = EXACT.normalize(EXACT.multiply(units, self._unit))
         else:
-            amount = Decimal(units // self._ten * 10)
+            amount = Decimal(units // self._ten_usd * 10)
         missing = self._missing
         if self._gaps:
             missing = self._missed(usage, missing)
@@ -181,9 +183,9 @@ class Rates:
         if (
             usage.cache_read_tokens
             or usage.cache_write_tokens
-            or (self._thinks and usage.reasoning_tokens)
-            or (self._ears and usage.input_audio_tokens)
-            or (self._voice and usage.output_audio_tokens)
+            or (self._has_reasoning and usage.reasoning_tokens)
+            or (self._has_input_audio and usage.input_audio_tokens)
+            or (self._has_output_audio and usage.output_audio_tokens)
         ):
             return self._input_units(usage, band) + self._output_units(usage, band) + self._call
         return usage.input_tokens * band.input + usage.output_tokens * band.output + self._call
@@ -192,7 +194,7 @@ class Rates:
         read = usage.cache_read_tokens
         write = usage.cache_write_tokens
         hour = usage.cache_write_1h_tokens
-        audio = usage.input_audio_tokens if self._ears else 0
+        audio = usage.input_audio_tokens if self._has_input_audio else 0
         plain = usage.input_tokens - read - write - audio
         heard_before = 0
         if plain < 0:
@@ -211,15 +213,15 @@ class Rates:
         )
 
     def _output_units(self, usage: Usage, band: Band) -> int:
-        thought = usage.reasoning_tokens if self._thinks else 0
-        audio = min(usage.output_audio_tokens, usage.output_tokens - thought) if self._voice else 0
+        thought = usage.reasoning_tokens if self._has_reasoning else 0
+        audio = min(usage.output_audio_tokens, usage.output_tokens - thought) if self._has_output_audio else 0
         plain = usage.output_tokens - thought - audio
         return plain * band.output + thought * band.reasoning + audio * band.output_audio
 
     def _missed(self, usage: Usage, missing: tuple[str, ...]) -> tuple[str, ...]:
         if usage.cache_write_tokens or usage.input_audio_tokens or usage.output_audio_tokens:
             gaps = self._gaps
-            if self._split and usage.input_audio_tokens and usage.cache_read_tokens:
+            if self._has_cached_audio and usage.input_audio_tokens and usage.cache_read_tokens:
                 missing = (*missing, "cache_read_audio")  # how much of the audio was cached is not told
         else:
             gaps = self._whole_gaps

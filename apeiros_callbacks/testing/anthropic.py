@@ -40,7 +40,7 @@ def _stream(reply: Reply, request: Request) -> Iterator[Part]:
     """Usage of the input in ``message_start``, blocks of content, and all usage in ``message_delta``."""
     message = _envelope(reply, request) | {"content": (), "stop_reason": None}
     if reply.usage:
-        message["usage"] = _usage(reply) | {"output_tokens": 1}  # more is not known when a stream begins
+        message["usage"] = _usage_at_start(reply)
     yield _event("message_start", message=message)
     yield _event("ping")
     index = 0
@@ -58,7 +58,7 @@ def _stream(reply: Reply, request: Request) -> Iterator[Part]:
         index += 1
     ending: dict[str, object] = {"delta": {"stop_reason": _stop_reason(reply), "stop_sequence": None}}
     if reply.usage:
-        ending["usage"] = reply.usage_body if reply.usage_body is not None else _final_usage(reply)
+        ending["usage"] = reply.usage_body if reply.usage_body is not None else _usage_at_end(reply)
     yield _event("message_delta", **ending)
     yield _event("message_stop")
 
@@ -104,27 +104,35 @@ def _stop_reason(reply: Reply) -> str:
 
 
 def _usage(reply: Reply) -> dict[str, object]:
-    """Anthropic's convention: input, cache reads and cache writes stand side by side."""
-    writes = reply.cache_write_tokens
-    return _final_usage(reply) | {
+    return _usage_at_start(reply) | _usage_at_end(reply)
+
+
+def _usage_at_start(reply: Reply) -> dict[str, object]:
+    """What is known when a stream begins. Only here is it told how long a cache write is kept."""
+    return _input(reply) | {
         "cache_creation": {
-            "ephemeral_5m_input_tokens": writes - reply.cache_write_1h_tokens,
+            "ephemeral_5m_input_tokens": reply.cache_write_tokens - reply.cache_write_1h_tokens,
             "ephemeral_1h_input_tokens": reply.cache_write_1h_tokens,
         },
+        "output_tokens": 1,
         "service_tier": reply.service_tier or "standard",
     }
 
 
-def _final_usage(reply: Reply) -> dict[str, object]:
-    usage: dict[str, object] = {
+def _usage_at_end(reply: Reply) -> dict[str, object]:
+    output: dict[str, object] = {"output_tokens": reply.output_tokens}
+    if reply.reasoning_tokens:
+        output["output_tokens_details"] = {"thinking_tokens": reply.reasoning_tokens}
+    return _input(reply) | output
+
+
+def _input(reply: Reply) -> dict[str, object]:
+    """Anthropic's convention: input, cache reads and cache writes stand side by side."""
+    return {
         "input_tokens": reply.input_tokens - reply.cache_read_tokens - reply.cache_write_tokens,
         "cache_creation_input_tokens": reply.cache_write_tokens,
         "cache_read_input_tokens": reply.cache_read_tokens,
-        "output_tokens": reply.output_tokens,
     }
-    if reply.reasoning_tokens:
-        usage["output_tokens_details"] = {"thinking_tokens": reply.reasoning_tokens}
-    return usage
 
 
 ANTHROPIC = WireFormat(

@@ -40,10 +40,7 @@ class ToolCall:
     def __post_init__(self) -> None:
         if not self.name:
             raise ConfigError("a ToolCall needs the name of a tool, got ''")
-        try:
-            json.dumps(self.arguments)
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"arguments of {self.name!r} must be plain JSON data: {error}") from None
+        _check_json_object(self.arguments, f"arguments of {self.name!r}")
 
     @property
     def arguments_json(self) -> str:
@@ -134,13 +131,10 @@ class Reply:
         if self.usage_body is not None:
             if not self.usage:
                 raise ConfigError("usage=False reports no usage, so there is no place for usage_body")
-            try:
-                json.dumps(self.usage_body)
-            except (TypeError, ValueError) as error:
-                raise ConfigError(f"usage_body must be plain JSON data: {error}") from None
+            _check_json_object(self.usage_body, "usage_body")
         for name, value in self.headers.items():
-            if not f"{name}{value}".isprintable():
-                raise ConfigError(f"header {name!r} must be one line of text, got {value!r}")
+            if not (f"{name}{value}".isprintable() and f"{name}{value}".isascii()):
+                raise ConfigError(f"header {name!r} must be one line of ASCII text, got {value!r}")
 
     def _check_ending(self) -> None:
         if not (200 <= self.status < 300 or 400 <= self.status < 600):
@@ -194,3 +188,12 @@ def _holds_only(value: object, kind: type) -> bool:
     return isinstance(value, list | tuple) and all(
         isinstance(item, kind) for item in cast("Sequence[object]", value)
     )
+
+
+def _check_json_object(value: object, what: str) -> None:
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{what} must be an object of plain JSON data: {error}") from None
+    if not text.startswith("{"):
+        raise ConfigError(f"{what} must be an object of plain JSON data, got {value!r}")

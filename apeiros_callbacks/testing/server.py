@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import threading
+import time
 import warnings
 from types import TracebackType
 from typing import Any, Self, cast
@@ -70,8 +71,8 @@ class ScriptedServer:
 
     def start(self) -> Self:
         """Listen on a free port of 127.0.0.1. A server starts once."""
-        if self._port:
-            raise RuntimeError("this ScriptedServer was started before: make a new one")
+        if self._port or self._closing.is_set():
+            raise RuntimeError("this ScriptedServer was started or closed before: make a new one")
         self._listener = socket.create_server((_HOST, 0), backlog=_BACKLOG)
         self._port = self._listener.getsockname()[1]
         thread = threading.Thread(target=self._accept, args=(self._listener,), name=self._name, daemon=True)
@@ -86,17 +87,19 @@ class ScriptedServer:
             listener, self._listener = self._listener, None
             for connection in self._connections:
                 connection.hang_up()
+            self._changed.notify_all()
             threads = [thread for thread in self._threads if thread is not threading.current_thread()]
         if listener is None:
             return
         with contextlib.suppress(OSError):  # wakes the thread that accepts, on every platform
             socket.create_connection((_HOST, self._port), _PATIENCE).close()
+        deadline = time.monotonic() + _PATIENCE
         for thread in threads:
-            thread.join(_PATIENCE)
-            if thread.is_alive():
-                message = f"{thread.name} did not leave: the script's function waits for what never comes"
-                warnings.warn(message, ResourceWarning, stacklevel=2)
+            thread.join(max(0.0, deadline - time.monotonic()))
         listener.close()
+        if stuck := sum(thread.is_alive() for thread in threads):
+            message = f"the script's function still waits in {stuck} threads of a closed ScriptedServer"
+            warnings.warn(message, ResourceWarning, stacklevel=2)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -142,17 +145,19 @@ class ScriptedServer:
         """How many chunks were sent, over all requests."""
         return sum(request.chunks_sent for request in self.requests)
 
-    def wait_for_requests(self, count: int = 1, timeout: float = 5.0) -> None:
+    def wait_for_requests(self, count: int = 1, timeout: float = 10.0) -> None:
         """Wait until so many requests have arrived in all. They need not be answered.
 
         Raises:
-            TimeoutError: fewer had arrived after `timeout` seconds.
+            TimeoutError: fewer had arrived after `timeout` seconds, or when the server closed.
         """
         with self._changed:
-            if not self._changed.wait_for(lambda: len(self._requests) >= count, timeout):
-                raise TimeoutError(f"{len(self._requests)} of {count} requests arrived within {timeout} s")
+            self._changed.wait_for(lambda: len(self._requests) >= count or self._closing.is_set(), timeout)
+            if len(self._requests) < count:
+                before = "before the server closed" if self._closing.is_set() else f"within {timeout} s"
+                raise TimeoutError(f"{len(self._requests)} of {count} requests arrived {before}")
 
-    def wait_until_idle(self, timeout: float = 5.0) -> None:
+    def wait_until_idle(self, timeout: float = 10.0) -> None:
         """Wait until no request is being answered: all that is recorded of them is then final.
 
         Raises:

@@ -15,7 +15,7 @@ def openai(server: ScriptedServer, model: str = "gpt-4o", **options: Any) -> Cha
     return ChatOpenAI(model=model, **settings)
 
 
-def anthropic(server: ScriptedServer, model: str = "claude-sonnet-4-5", **options: Any) -> ChatAnthropic:
+def anthropic(server: ScriptedServer, model: str = "claude-sonnet-4-6", **options: Any) -> ChatAnthropic:
     settings = {"api_key": "test", "max_retries": 0, "base_url": server.anthropic_url, **options}
     return ChatAnthropic(model=model, **settings)
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from apeiros_callbacks import BudgetExceeded, Price
 from apeiros_callbacks.testing import Reply
-from clients import client
+from tests.langchain.clients import client
 from langchain_apeiros import ApeirosHandler
-from paths import CONCURRENT, SEQUENTIAL, TORN_DOWN, Path
+from tests.langchain.paths import CONCURRENT, SEQUENTIAL, TORN_DOWN, Path
 
 TOKENS = 1000
 PROMPT = "word " * TOKENS

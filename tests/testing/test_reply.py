@@ -53,8 +53,9 @@ def test_arguments_are_streamed_in_pieces_of_one_text():
         ({"cut_after": 1, "stall_after": 2}, "breaks in one way only, got cut_after and stall_after"),
         ({"error": "slow down"}, "needs a status of 400 or above, or fail_after: status is 200"),
         ({"usage": False, "usage_body": {}}, "there is no place for usage_body"),
-        ({"usage_body": {"input_tokens": object()}}, "usage_body must be plain JSON data"),
-        ({"headers": {"retry-after": "1\r\nx: y"}}, "header 'retry-after' must be one line of text"),
+        ({"usage_body": {"input_tokens": object()}}, "usage_body must be an object of plain JSON data"),
+        ({"headers": {"retry-after": "1\r\nx: y"}}, "header 'retry-after' must be one line of ASCII text"),
+        ({"headers": {"x-city": "東京"}}, "header 'x-city' must be one line of ASCII text"),
         ({"text": 5}, "text must be a str or a list of str, got 5"),
         ({"text": ["a", 5]}, "text must be a str or a list of str"),
         ({"tool_calls": ToolCall("search")}, "tool_calls must be a list of ToolCall"),
@@ -84,5 +85,6 @@ def test_tokens_that_cannot_be_are_refused(tokens):
 def test_a_tool_call_needs_a_name_and_arguments_of_json():
     with pytest.raises(ConfigError, match="needs the name of a tool"):
         ToolCall("")
-    with pytest.raises(ConfigError, match="arguments of 'search' must be plain JSON data"):
-        ToolCall("search", {"query": object()})
+    for arguments in ({"query": object()}, {"query": float("nan")}, ["query"], "query"):
+        with pytest.raises(ConfigError, match="arguments of 'search' must be an object of plain JSON data"):
+            ToolCall("search", arguments)

@@ -300,12 +300,12 @@ def test_the_server_stops_when_the_client_hangs_up_in_a_stream():
 
 
 def test_the_server_stops_when_the_client_does_not_read_and_hangs_up():
-    with ScriptedServer(Reply(["x" * 100_000] * 1000)) as server:
+    with ScriptedServer(Reply(["x" * 100_000] * 300)) as server:
         with connect(server) as connection, ask(connection, stream=True) as response:
             assert response.readline().startswith(b"data: ")
         server.wait_until_idle()
         [request] = server.requests
-    assert request.chunks_sent < 1000
+    assert request.chunks_sent < 300
     assert request.disconnected
 
 
@@ -375,11 +375,48 @@ def test_closing_leaves_nothing_behind():
     gc.collect()  # a socket left open would warn here, and warnings are errors
 
 
+def test_closing_ends_a_script_that_waits_for_requests():
+    ended = []
+
+    def script(request):
+        try:
+            server.wait_for_requests(2, timeout=HOUR)
+        except TimeoutError as error:
+            ended.append(str(error))
+        return Reply("one")
+
+    with ScriptedServer(script) as server, raw(server) as sock:
+        sock.sendall(POSTED)
+        server.wait_for_requests(1)
+        server.close()
+    assert ended == ["1 of 2 requests arrived before the server closed"]
+
+
+def test_a_script_that_does_not_end_is_told_when_the_server_closes(monkeypatch):
+    monkeypatch.setattr("apeiros_callbacks.testing.server._PATIENCE", 0.01)
+    forever = threading.Event()
+
+    def script(request):
+        forever.wait()
+        return Reply("one")
+
+    with ScriptedServer(script) as server, raw(server) as sock:
+        sock.sendall(POSTED)
+        server.wait_for_requests(1)
+        with pytest.warns(ResourceWarning, match="script's function still waits in 1 threads"):
+            server.close()
+    forever.set()
+    for thread in server_threads():
+        thread.join()
+
+
 def test_a_server_that_never_started_closes_and_has_no_address():
     server = ScriptedServer(Reply("one"))
     server.close()
     with pytest.raises(RuntimeError, match="no address yet"):
         _ = server.openai_url
+    with pytest.raises(RuntimeError, match="make a new one"):
+        server.start()
 
 
 def test_a_server_starts_once():

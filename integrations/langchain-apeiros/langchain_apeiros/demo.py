@@ -7,6 +7,7 @@ scripted server in this process, which bills a token for every four characters i
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,7 +21,8 @@ from langchain.chat_models import init_chat_model
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import BaseChatModel
 from langchain_openai import ChatOpenAI
-from rich.console import Console, Group
+from rich.box import SIMPLE
+from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -30,13 +32,14 @@ from langchain_apeiros.handler import ApeirosHandler
 __all__ = ["run"]
 
 SCRIPTED_BUDGET, REAL_BUDGET = 0.50, 0.002
+HANDBOOK = "You are the analyst of a small fund. Read a report before you speak of it. " * 80
 TASK = "Read the reports of all quarters since 2016, one by one, and tell me how the company did."
 
 
-def read_report(quarter: int) -> str:
+def report(quarter: int) -> str:
     """Read the report of a quarter, counted from the first of 2016."""
     line = f"In quarter {quarter} the company sold more units than planned, and earned less on each. "
-    return line * 900
+    return line * 500
 
 
 def run(console: Console, *, model: str | None, budget: float | None) -> bool:
@@ -53,11 +56,13 @@ def run(console: Console, *, model: str | None, budget: float | None) -> bool:
     Raises:
         ConfigError: the budget is not valid.
     """
+    # LangChain logs every error a handler raises; the demo shows it in its own words.
+    logging.getLogger("langchain_core.callbacks.manager").setLevel(logging.ERROR)
     limit = Budget.of(budget if budget is not None else REAL_BUDGET if model else SCRIPTED_BUDGET)
     handler = ApeirosHandler(budget=limit)
     with _chat_model(model) as chat, Live(console=console, auto_refresh=False) as live:
         shown = _Shown(handler, live)
-        agent = create_agent(chat, [read_report], name="analyst")
+        agent = create_agent(chat, [report], system_prompt=HANDBOOK, name="analyst")
         refusal: BudgetExceeded | None = None
         try:
             agent.invoke(
@@ -66,21 +71,20 @@ def run(console: Console, *, model: str | None, budget: float | None) -> bool:
             )
         except BudgetExceeded as exceeded:
             refusal = exceeded
-        shown.refresh()
     _conclude(console, handler, refusal)
     return limit is not None and limit.usd is not None and handler.session.spent > limit.usd
 
 
 def _conclude(console: Console, handler: ApeirosHandler, refusal: BudgetExceeded | None) -> None:
     session = handler.session
+    if not console.is_terminal:
+        console.print()  # a live table ends its line only on a terminal
     if refusal is None:
         console.print("The agent finished within its budget.")
     else:
         console.print(Text("BudgetExceeded: ", style="bold red") + Text(str(refusal)))
-    remaining = session.remaining
-    console.print(
-        f"{show_usd(session.spent)} spent, {show_usd(remaining)} left, {session.open_holds} holds open."
-    )
+    console.print(Text(f"\n{findings_text([f for f in session.findings if f.type != 'budget_exceeded'])}"))
+    console.print(f"\n{show_usd(session.spent)} spent, {show_usd(session.remaining)} left of the budget.")
 
 
 @contextmanager
@@ -102,7 +106,7 @@ def _answer(request: Request) -> Reply:
     read = sum(1 for message in messages if message["role"] == "tool")
     before = sum(sizes[:-1]) if read > 1 else 0
     return Reply(
-        tool_calls=[ToolCall("read_report", {"quarter": read + 1})],
+        tool_calls=[ToolCall("report", {"quarter": read + 1})],
         input_tokens=sum(sizes),
         cache_read_tokens=before // 2 // 128 * 128,
         output_tokens=180 + 20 * read,
@@ -110,11 +114,13 @@ def _answer(request: Request) -> Reply:
 
 
 class _Shown(BaseCallbackHandler):
-    """Redraws the table after each call."""
+    """Redraws the table after each call. Attached after the handler, so that it sees what that recorded."""
 
     def __init__(self, handler: ApeirosHandler, live: Live) -> None:
         self._handler = handler
         self._live = live
+        self._counts: dict[object, int] = {}
+        self._found: list[str] = []
 
     def on_llm_end(self, response: Any, **kwargs: Any) -> None:
         self.refresh()
@@ -125,11 +131,29 @@ class _Shown(BaseCallbackHandler):
     def refresh(self) -> None:
         session = self._handler.session
         limit = session.budget.usd if session.budget else None
-        table = Table(title=f"spent {show_usd(session.spent)} of {show_usd(limit)}", title_justify="left")
+        rows = call_rows(session.entries())
+        self._found += [""] * (len(rows) - len(self._found))
+        if rows:
+            self._found[-1] = self._found[-1] or self._new_findings()
+        table = Table(
+            title=f"{show_usd(session.spent)} spent of {show_usd(limit, 2)}",
+            title_justify="left",
+            box=SIMPLE,
+            padding=(0, 1, 0, 0),
+            pad_edge=False,
+        )
         for i, column in enumerate(CALL_COLUMNS):
             table.add_column(column, justify="left" if i < 3 else "right", no_wrap=True)
-        for row in call_rows(session.entries()):
-            table.add_row(*row)
-        findings = session.findings
-        parts = [table, Text(findings_text(findings))] if findings else [table]
-        self._live.update(Group(*parts), refresh=True)
+        table.add_column("findings", min_width=13, overflow="fold")
+        for row, found in zip(rows, self._found, strict=True):
+            table.add_row(*row, found)
+        self._live.update(table, refresh=True)
+
+    def _new_findings(self) -> str:
+        """The findings that the last call brought."""
+        new: list[str] = []
+        for finding in self._handler.session.findings:
+            if finding.count > self._counts.get(finding.line, 0) and finding.type != "budget_exceeded":
+                new.append(finding.type.replace("_", " "))
+            self._counts[finding.line] = finding.count
+        return "\n".join(new)

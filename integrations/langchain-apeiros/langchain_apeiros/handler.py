@@ -312,7 +312,12 @@ class ApeirosHandler(BaseCallbackHandler):
         live = self._live.pop(run_id, None)
         if live is not None and live.task is not None and live.watch is not None:
             live.task.remove_done_callback(live.watch)
-        self.session.close_call(str(run_id), outcome(live))
+        try:
+            ended = outcome(live)
+        except Exception as bug:  # noqa: BLE001 - an answer of a shape that we cannot read
+            self.session.went_wrong("reading an answer", bug)
+            ended = Outcome(ending="cut", error=type(bug).__name__)
+        self.session.close_call(str(run_id), ended)
 
     def _watch_task(self, run_id: UUID, live: _Live) -> None:
         """Close the call when its task ends without a word, as a cancelled ``ainvoke`` does."""

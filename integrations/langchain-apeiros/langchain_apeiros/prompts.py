@@ -37,11 +37,13 @@ def text_prompt(text: str) -> Prompt:
 
 
 def _message_mark(message: BaseMessage) -> int:
-    content = message.content
-    calls = getattr(message, "tool_calls", None)
+    # Straight from the instance: pydantic takes its time over an attribute that a message does not have.
+    fields = vars(message)
+    content = fields["content"]
+    calls = fields.get("tool_calls")
     if content.__class__ is str and not calls:
-        return hash((message.type, content))
-    return hash((message.type, _mark(content), _mark(calls) if calls else 0))
+        return hash((fields.get("type"), content))
+    return hash((fields.get("type"), _mark(content), _mark(calls) if calls else 0))
 
 
 def _mark(value: object) -> int:

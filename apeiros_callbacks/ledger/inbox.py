@@ -1,0 +1,115 @@
+"""What waits to be written, in order, and the bell of the thread that writes it.
+
+Nothing here takes a lock that somebody else may hold: an abandoned stream is closed by the garbage
+collector, which may run inside any other append of the same thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import TypeAlias
+
+from apeiros_callbacks.errors import LedgerError
+from apeiros_callbacks.ledger.rows import Item
+
+__all__ = ["Flush", "Inbox", "Queued"]
+
+
+class Flush:
+    """A place in the inbox that somebody waits for."""
+
+    def __init__(self) -> None:
+        self.over = threading.Event()
+        self.failure: LedgerError | None = None
+
+
+Queued: TypeAlias = Item | Flush
+
+
+class Inbox:
+    """Many put in, one thread takes out: what it has not finished with stays in its place."""
+
+    def __init__(self, before_ring: Callable[[], bool]) -> None:
+        """An empty inbox, whose `before_ring` tells, or sees to it, that a thread hears the bell."""
+        self._queue: deque[Queued] = deque()
+        self._flushes: list[Flush] = []
+        self._bell: SimpleQueue[None] = SimpleQueue()
+        self._idle = True
+        self._before_ring = before_ring
+
+    def append(self, item: Item) -> None:
+        """Put in an entry. The bell, which costs a few microseconds, rings only when it is needed."""
+        self._queue.append(item)
+        if self._idle:
+            self.ring()
+
+    def append_flush(self) -> Flush:
+        """Put in a mark that is over when all before it is written."""
+        flush = Flush()
+        self._flushes.append(flush)
+        self._queue.append(flush)
+        self.ring()
+        return flush
+
+    def ring(self) -> None:
+        """Wake the thread that writes."""
+        self._idle = not self._before_ring()
+        self._bell.put(None)
+
+    def items(self) -> list[Item]:
+        """The entries that wait, oldest first."""
+        return [queued for queued in self._queue.copy() if isinstance(queued, tuple)]
+
+    def has_work(self) -> bool:
+        """An entry waits, or somebody does."""
+        return bool(self._flushes) or bool(self.items())
+
+    def first(self, most: int) -> list[Queued]:
+        """What came first, left in its place. For the writing thread only, as all that follows."""
+        queue = self._queue
+        return [queue[place] for place in range(min(len(queue), most))]
+
+    def remove_first(self, count: int) -> None:
+        """Take out what is written."""
+        for _ in range(count):
+            queued = self._queue.popleft()
+            if isinstance(queued, Flush):
+                self.end(queued)
+
+    def end(self, flush: Flush, failure: LedgerError | None = None) -> None:
+        """Tell who waits for a mark how it went. Anybody may do this for a mark of their own."""
+        with suppress(ValueError):
+            self._flushes.remove(flush)
+        flush.failure = failure
+        flush.over.set()
+
+    def end_all(self, failure: LedgerError) -> None:
+        """Tell everybody who waits that it will not be."""
+        for flush in self._flushes.copy():
+            self.end(flush, failure)
+
+    def rest(self, seconds: float) -> None:
+        """Wait for the bell, but not longer than that. No entry rings it."""
+        with suppress(Empty):
+            self._bell.get(timeout=seconds)
+
+    def lie_down(self) -> bool:
+        """From now on, an entry rings the bell.
+
+        Returns:
+            False when something came before, so that this is not the time to sleep.
+        """
+        self._idle = True
+        return not self._queue
+
+    def sleep(self) -> None:
+        """Wait for the bell."""
+        self._bell.get()
+
+    def get_up(self) -> None:
+        """From now on, entries are seen without the bell."""
+        self._idle = False

@@ -1,0 +1,110 @@
+"""Which writers live: shared by path, fresh after a fork, emptied at exit."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+import time
+from decimal import Decimal
+from pathlib import Path
+
+from apeiros_callbacks.errors import LedgerUnavailable
+from apeiros_callbacks.ledger.url import Synchronous
+from apeiros_callbacks.ledger.writer import Writer, logger
+from apeiros_callbacks.money import show_usd
+
+__all__ = ["join", "leave"]
+
+# How long entries that are not yet written may hold up the end of the process, in seconds.
+_AT_EXIT = 5.0
+
+_lock = threading.Lock()
+_writers: dict[object, Writer] = {}
+
+
+def join(path: Path, synchronous: Synchronous, timeout: float) -> tuple[Writer, object]:
+    """The writer of a file, shared by all in this process who give the same path and options.
+
+    A relative path has a writer of its own: what it is relative to is asked on the writer's thread, as
+    the question may block an event loop.
+
+    Returns:
+        The writer, and a seat to give back to `leave`.
+    """
+    seat = object()
+    key = (path, synchronous, timeout) if path.is_absolute() else seat
+    with _lock:
+        writer = _writers.get(key)
+        if writer is None:
+            writer = _writers[key] = Writer(
+                path, synchronous, timeout, before_start=_end_with_this_process, may_end=_may_end
+            )
+        writer.users[seat] = None
+    writer.inbox.ring()
+    return writer, seat
+
+
+def leave(writer: Writer, seat: object) -> None:
+    """Let go of a writer. Waits for nothing, so that the garbage collector may call it."""
+    writer.users.pop(seat, None)
+    writer.wake()
+
+
+def _may_end(writer: Writer) -> bool:
+    with _lock:
+        if writer.users and not writer.stopping:
+            return False
+        hopeless = writer.stopping and not isinstance(writer.failure, LedgerUnavailable | None)
+        if writer.inbox.has_work() and not hopeless:
+            return False
+        if not writer.users:
+            for key in [key for key, other in _writers.items() if other is writer]:
+                del _writers[key]
+        return True
+
+
+def _end_with_this_process() -> None:
+    # A process that `multiprocessing` forked ends without its parent's exit functions.
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None and process.parent_process() is not None:
+        from multiprocessing.util import Finalize
+
+        Finalize(None, _at_exit, exitpriority=0)
+
+
+def _at_exit() -> None:
+    deadline = time.monotonic() + _AT_EXIT
+    writers = list(_writers.values())
+    for writer in writers:
+        writer.stopping = True
+        writer.wake()
+    for writer in writers:
+        writer.join(deadline - time.monotonic())
+    for writer in writers:
+        waiting = writer.waiting()
+        if waiting:
+            amounts = [entry.amount for entry, _ in waiting]
+            total = sum((amount for amount in amounts if amount is not None), Decimal(0))
+            unknown = amounts.count(None)
+            logger.error(
+                "the process ends and %d entries of %s%s are lost: %s",
+                len(waiting),
+                show_usd(total),
+                f" and {unknown} unknown amounts" if unknown else "",
+                writer.failure or f"the ledger {writer.path} was not written within {_AT_EXIT:g} s.",
+            )
+
+
+def _after_fork_in_child() -> None:
+    # The parent writes what it has queued. Here nothing is queued, and no thread is running.
+    global _lock
+    _lock = threading.Lock()
+    for writer in _writers.values():
+        writer.start_afresh()
+
+
+atexit.register(_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

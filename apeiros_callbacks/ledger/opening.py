@@ -1,0 +1,54 @@
+"""Opening a ledger by its URL."""
+
+from __future__ import annotations
+
+from apeiros_callbacks.ledger.memory import MemoryLedger
+from apeiros_callbacks.ledger.protocol import Ledger
+from apeiros_callbacks.ledger.sqlite import SqliteLedger
+from apeiros_callbacks.ledger.sqlite_file import data_folder
+from apeiros_callbacks.ledger.url import MEMORY, parse_url, sqlite_url
+
+__all__ = ["default_ledger_url", "open_ledger"]
+
+
+def open_ledger(url: str) -> Ledger:
+    """Open the ledger at a URL.
+
+    - ``memory:`` keeps entries while the process lives.
+    - ``sqlite:///ledger.db`` and ``sqlite:////srv/ledger.db`` keep them in a file, relative to the
+      working directory or absolute; ``sqlite:///C:/ledger.db`` on Windows. The file is created with mode
+      0600 when it is missing. Options: ``?synchronous=FULL`` keeps flushed entries also when the power
+      fails (the default ``NORMAL``: when the process dies), ``?timeout=5`` is how long to wait for a file
+      that another program has locked, in seconds. In a path, write ``%3F`` for a ``?`` and ``%25`` for
+      a ``%``.
+
+    Opening a file on an event loop does not wait for it: see `Ledger.failure` for how it went.
+
+    Args:
+        url: where the entries are kept.
+
+    Raises:
+        ConfigError: there is no such ledger; says what to write.
+        LedgerUnavailable: the file cannot be opened or written, or is on a network file system.
+        LedgerCorrupt: the file is not a ledger, or is damaged. It is left as it was.
+        LedgerTooNew: a newer version of this package wrote the file. It is left as it was.
+
+    Example:
+        >>> ledger = open_ledger("memory:")
+        >>> ledger.url, ledger.pending, ledger.failure
+        ('memory:', 0, None)
+    """
+    options = parse_url(url)
+    if options == MEMORY:
+        return MemoryLedger()
+    return SqliteLedger(url, options)
+
+
+def default_ledger_url() -> str:
+    """The ledger of people who name none: a file in this user's data folder.
+
+    Example:
+        >>> default_ledger_url().endswith("apeiros/ledger.db")
+        True
+    """
+    return sqlite_url((data_folder() / "ledger.db").as_posix())

@@ -1,0 +1,98 @@
+"""What every ledger does."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from apeiros_callbacks.entry import Entry
+from apeiros_callbacks.errors import LedgerError
+
+__all__ = ["Ledger"]
+
+
+@runtime_checkable
+class Ledger(Protocol):
+    """Entries, and which scopes each of them is charged to.
+
+    Safe to use from any thread. A scope is a name such as ``"session:3f2a"``.
+
+    Example:
+        >>> from apeiros_callbacks.ledger import open_ledger
+        >>> ledger = open_ledger("memory:")
+        >>> ledger.entries("session:3f2a")
+        []
+        >>> ledger.close()
+    """
+
+    @property
+    def url(self) -> str:
+        """Where the entries are, as given to `open_ledger`. Holds no password."""
+        ...
+
+    @property
+    def failure(self) -> LedgerError | None:
+        """Why entries cannot be written now; None when they can.
+
+        Entries that wait are kept in memory and tried again, so this goes away by itself when its
+        cause does.
+        """
+        ...
+
+    @property
+    def pending(self) -> int:
+        """Entries that were taken and are not yet written."""
+        ...
+
+    def append(self, entry: Entry, scopes: tuple[str, ...]) -> None:
+        """Take an entry and charge it to scopes. Returns at once and does not touch a disk.
+
+        ``(entry.id, entry.attempt)`` is one entry however often it comes: the first one stays, and
+        each scope is charged with it once. A second session that saw the same call adds its scope.
+
+        Args:
+            entry: what happened.
+            scopes: what it is charged to.
+
+        Raises:
+            LedgerUnavailable: the ledger is closed. Never because of the disk: see `failure`.
+        """
+        ...
+
+    def entries(self, scope: str | None = None) -> list[Entry]:
+        """The entries, oldest first, in the order they were first appended.
+
+        Waits for what was appended before and then reads, so do not call it on an event loop that
+        has other work: use ``await asyncio.to_thread(ledger.entries)`` there.
+
+        Args:
+            scope: only the entries charged to this scope.
+
+        Raises:
+            LedgerUnavailable: it cannot be opened, written or read now, or is closed.
+            LedgerCorrupt: the file is not a ledger, or is damaged.
+            LedgerTooNew: a newer version of this package wrote the file.
+        """
+        ...
+
+    def flush(self, timeout: float = 5.0) -> None:
+        """Return when everything that was appended before is kept for good.
+
+        Args:
+            timeout: how long to wait, in seconds.
+
+        Raises:
+            LedgerUnavailable: not in that time; says how many entries wait, and why. They are kept
+                and tried again. Also when the ledger is closed.
+            LedgerCorrupt: the file is not a ledger, or is damaged.
+            LedgerTooNew: a newer version of this package wrote the file.
+        """
+        ...
+
+    def close(self) -> None:
+        """Flush, and let go of the ledger. A second call does nothing.
+
+        Raises:
+            LedgerError: what `flush` raises. The ledger is closed all the same, and this process
+                goes on trying to write what waits until it ends.
+        """
+        ...

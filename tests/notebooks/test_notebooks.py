@@ -1,0 +1,50 @@
+"""The notebooks run from top to bottom, and show what they showed when they were written."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+nbclient = pytest.importorskip("nbclient", reason="this environment has no notebook runner")
+nbformat = pytest.importorskip("nbformat", reason="this environment has no notebook runner")
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+
+
+def outputs(notebook: Any) -> list[list[str]]:
+    """What each code cell shows, as text."""
+    shown = []
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            texts = [
+                output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.outputs
+            ]
+            shown.append([re.sub(r"0x[0-9a-f]+", "0x…", text) for text in texts])
+    return shown
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_a_notebook_shows_what_it_showed(path: Path) -> None:
+    written = nbformat.read(path, as_version=4)
+    run = nbformat.read(path, as_version=4)
+    nbclient.NotebookClient(run, timeout=120, resources={"metadata": {"path": str(path.parent)}}).execute()
+    assert outputs(run) == outputs(written)
+
+
+def test_the_first_notebook_shows_the_refusal() -> None:
+    notebook = nbformat.read(NOTEBOOKS[0], as_version=4)
+    text = "\n".join("".join(shown) for shown in outputs(notebook))
+    assert "budget of $0.50 for session first-budget" in text
+    assert "It was not sent." in text
+    assert "4 requests reached the provider\n4 entries in the ledger" in text
+    html = [
+        output["data"]["text/html"]
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        if "text/html" in output.get("data", {})
+    ]
+    assert any("critical: budget_exceeded" in shown for shown in html)

@@ -1,0 +1,75 @@
+"""Disks that are full: nothing is lost, the order is kept, and it goes on when there is space."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.contract.processes import ROOT, finish, start
+
+FULL_DISK = """
+import os, sys
+from apeiros_callbacks.ledger import open_ledger
+from tests.contract.entries import entry, until
+folder = sys.argv[1]
+ledger = open_ledger(f"sqlite:///{folder}/ledger.db")
+ledger.append(entry("r0"), ("s",))
+ledger.flush()
+with open(f"{folder}/ballast", "wb", buffering=0) as ballast:
+    try:
+        while ballast.write(bytes(4096)):
+            pass
+    except OSError as full:
+        assert full.errno == 28, full
+for number in range(1, 1000):
+    ledger.append(entry(f"r{number}"), ("s",))
+until(lambda: ledger.failure)
+assert "the disk is full. Free some space" in str(ledger.failure), ledger.failure
+os.unlink(f"{folder}/ballast")
+ledger.flush(20)
+assert ledger.failure is None
+assert [one.id for one in ledger.entries()] == [f"r{number}" for number in range(1000)]
+ledger.close()
+"""
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """A small file system of its own, in a namespace of its own."""
+    mount = f"mount -t tmpfs -o size=2m tmpfs {tmp_path}"
+    unshare = shutil.which("unshare")
+    if unshare is None or subprocess.run([unshare, "-rm", "sh", "-c", mount], capture_output=True).returncode:  # noqa: S603
+        pytest.skip("no file system can be mounted here")
+    python = [sys.executable, "-X", "dev", "-c", FULL_DISK, str(tmp_path)]
+    command = [unshare, "-rm", "sh", "-c", f'{mount} && exec "$0" "$@"', *python]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)  # noqa: S603
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_file_that_may_not_grow(path: Path) -> None:
+    """As with a quota: writing fails with an error of its own, then works again."""
+    process = start(
+        """
+        import resource, signal
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        ledger = open_ledger(url)
+        ledger.append(entry("r0"), SCOPE)
+        ledger.flush()
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+        for number in range(1, 2_000):
+            ledger.append(entry(f"r{number}"), SCOPE)
+        until(lambda: ledger.failure)
+        written = 2_000 - ledger.pending
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        ledger.flush(20)
+        assert ledger.failure is None
+        assert written < 2_000
+        assert [one.id for one in ledger.entries()] == [f"r{number}" for number in range(2_000)]
+        """,
+        f"sqlite:///{path}",
+    )
+    finish(process)

@@ -1,0 +1,360 @@
+"""Processes that are killed, race each other, fork, and end without a word."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from apeiros_callbacks.ledger import open_ledger
+from tests.contract.entries import until
+from tests.contract.processes import finish, locked, run, start
+
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.db"
+
+
+def found(path: Path) -> list[str]:
+    with closing(open_ledger(f"sqlite:///{path}")) as ledger:
+        return [one.id for one in ledger.entries()]
+
+
+def check(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+# --- killed
+
+
+@pytest.mark.parametrize("options", ["", "?synchronous=FULL"])
+@pytest.mark.parametrize("flushes", [1, 7, 40])
+def test_a_killed_process_keeps_what_it_flushed(path: Path, flushes: int, options: str) -> None:
+    process = start(
+        """
+        ledger = open_ledger(url)
+        number = 0
+        while True:
+            for _ in range(20):
+                ledger.append(entry(f"r{number}"), ("session:3f2a", f"odd:{number % 2}"))
+                number += 1
+            ledger.flush()
+            print(number, flush=True)
+        """,
+        f"sqlite:///{path}{options}",
+    )
+    assert process.stdout is not None
+    acknowledged = [int(process.stdout.readline()) for _ in range(flushes)][-1]
+    process.kill()
+    out, _ = process.communicate()
+    acknowledged = int(([acknowledged, *out.split()])[-1])
+    process.wait()
+
+    check(path)
+    ids = found(path)
+    assert ids == [f"r{number}" for number in range(len(ids))]
+    assert len(ids) >= acknowledged >= flushes * 20
+    with closing(open_ledger(f"sqlite:///{path}")) as ledger:
+        charged = [one.id for one in ledger.entries("odd:0")]
+        assert charged == ids[::2], "an entry is there with its charges or not at all"
+
+
+def test_a_process_that_is_killed_soon_after_an_append_keeps_it(path: Path) -> None:
+    process = start(
+        """
+        ledger = open_ledger(url)
+        ledger.append(entry("r1"), SCOPE)
+        print("appended", flush=True)
+        signal.pause()
+        """,
+        f"sqlite:///{path}",
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "appended\n"
+    until(lambda: found(path) == ["r1"], seconds=5)
+    process.kill()
+    process.communicate()
+
+
+# --- ending
+
+
+def test_a_process_that_just_ends_keeps_everything(path: Path) -> None:
+    _, complaints = run(
+        """
+        ledger = open_ledger(url)
+        for number in range(3_000):
+            ledger.append(entry(f"r{number}"), SCOPE)
+        """,
+        f"sqlite:///{path}",
+    )
+    assert complaints == ""
+    assert found(path) == [f"r{number}" for number in range(3_000)]
+    assert [left.name for left in path.parent.iterdir()] == ["ledger.db"]
+
+
+def test_a_process_that_ends_with_an_error_keeps_everything(path: Path) -> None:
+    process = start(
+        """
+        ledger = open_ledger(url)
+        for number in range(500):
+            ledger.append(entry(f"r{number}"), SCOPE)
+        raise SystemExit(3)
+        """,
+        f"sqlite:///{path}",
+    )
+    assert process.communicate()[1] == ""
+    assert process.returncode == 3
+    assert len(found(path)) == 500
+
+
+def test_a_dropped_ledger_keeps_everything(path: Path) -> None:
+    out, complaints = run(
+        """
+        for number in range(5):
+            open_ledger(url).append(entry(f"r{number}"), SCOPE)
+        until(lambda: threading.active_count() == 1)
+        print("no thread is left")
+        """,
+        f"sqlite:///{path}",
+    )
+    assert (out, complaints) == ("no thread is left\n", "")
+    assert found(path) == [f"r{number}" for number in range(5)]
+
+
+def test_what_cannot_be_written_at_the_end_is_counted(path: Path) -> None:
+    found(path)  # makes the file
+    began = time.monotonic()
+    process = start(
+        """
+        ledger = open_ledger(url)
+        print("open", flush=True)
+        sys.stdin.readline()
+        for number in range(30):
+            ledger.append(entry(f"r{number}"), SCOPE)
+        ledger.append(entry("r30", amount=None), SCOPE)
+        """,
+        f"sqlite:///{path}?timeout=0.1",
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "open\n"
+    with locked(path):
+        _, complaints = finish(process)
+    assert time.monotonic() - began < 30
+    assert "31 entries of $0.2040 and 1 unknown amounts are lost: the ledger" in complaints
+    assert "another program has locked it for more than 0.1 s." in complaints
+    assert "Traceback" not in complaints
+
+
+# --- racing
+
+
+def test_four_processes_append_to_one_file(path: Path) -> None:
+    code = """
+        ledger = open_ledger(url)
+        name = sys.argv[2]
+        print("open", flush=True)
+        sys.stdin.readline()
+        for number in range(1_000):
+            ledger.append(entry(f"{name}-{number}"), ("everything", f"session:{name}"))
+            ledger.append(entry(f"shared-{number}"), ("everything",))
+        ledger.close()
+    """
+    processes = [start(code, f"sqlite:///{path}?timeout=30", name) for name in "abcd"]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "open\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        assert finish(process) == ("", "")
+
+    check(path)
+    ids = found(path)
+    assert Counter(ids) == {f"{name}-{number}": 1 for name in ["shared", *"abcd"] for number in range(1_000)}
+    with closing(open_ledger(f"sqlite:///{path}")) as ledger:
+        assert [one.id for one in ledger.entries("session:b")] == [f"b-{number}" for number in range(1_000)]
+        assert len(ledger.entries("everything")) == 5_000
+
+
+def test_eight_processes_open_a_new_file_at_once(path: Path) -> None:
+    code = """
+        start = float(sys.argv[2])
+        while time.time() < start:
+            pass
+        for number in range(10):
+            ledger = open_ledger(url.replace("NUMBER", str(number)))
+            ledger.append(entry(f"r{os.getpid()}"), SCOPE)
+            ledger.close()
+    """
+    at = time.time() + 3
+    processes = [start(code, f"sqlite:///{path}NUMBER", at) for _ in range(8)]
+    for process in processes:
+        assert finish(process) == ("", "")
+    for number in range(10):
+        one = Path(f"{path}{number}")
+        assert len(found(one)) == 8
+        check(one)
+
+
+# --- forking
+
+
+@forks
+def test_a_fork_with_entries_that_wait(path: Path) -> None:
+    """Parent and child write what is theirs: each entry once."""
+    process = start(
+        """
+        ledger = open_ledger(url)
+        ledger.append(entry("before"), SCOPE)
+        ledger.flush()
+        print("open", flush=True)
+        sys.stdin.readline()
+        for number in range(200):
+            ledger.append(entry(f"parent-{number}"), SCOPE)
+        until(lambda: ledger.failure)
+        assert ledger.pending == 200
+        child = os.fork()
+        if child == 0:
+            assert ledger.pending == 0 and ledger.failure is None
+            for number in range(200):
+                ledger.append(entry(f"child-{number}"), SCOPE)
+            grandchild = os.fork()
+            if grandchild == 0:
+                ledger.append(entry("grandchild"), SCOPE)
+                ledger.flush(60)
+                assert len(ledger.entries()) >= 2
+                sys.exit()
+            assert os.waitpid(grandchild, 0)[1] == 0
+            ledger.flush(60)
+            sys.exit()
+        ledger.append(entry("parent-200"), SCOPE)
+        print("forked", flush=True)
+        assert os.waitpid(child, 0)[1] == 0
+        ledger.flush(60)
+        """,
+        f"sqlite:///{path}?timeout=0.1",
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stdout.readline() == "open\n"
+    with locked(path):
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "forked\n"
+    _, complaints = finish(process)
+
+    assert "Traceback" not in complaints
+    check(path)
+    ids = found(path)
+    parents = [f"parent-{number}" for number in range(201)]
+    children = [f"child-{number}" for number in range(200)]
+    assert [one for one in ids if one.startswith("parent")] == parents
+    assert [one for one in ids if one.startswith("child")] == children
+    assert Counter(ids) == Counter(["before", "grandchild", *parents, *children])
+
+
+@forks
+def test_forks_while_the_writer_is_busy(path: Path) -> None:
+    """None of the children hangs on a lock of SQLite or of ours that a thread of the parent had."""
+    _, complaints = run(
+        """
+        ledger = open_ledger(url)
+        busy = True
+
+        def work(name):
+            number = 0
+            while busy:
+                ledger.append(entry(f"{name}-{number}"), ("everything",))
+                number += 1
+                if number % 50 == 0:
+                    ledger.entries("nobody")
+
+        threads = [threading.Thread(target=work, args=(name,)) for name in "ab"]
+        for thread in threads:
+            thread.start()
+        children = []
+        for number in range(40):
+            child = os.fork()
+            if child == 0:
+                for own in range(5):
+                    ledger.append(entry(f"child-{number}-{own}"), ("children",))
+                ledger.flush(60)
+                os._exit(0)
+            children.append(child)
+        for child in children:
+            assert os.waitpid(child, 0)[1] == 0
+        busy = False
+        for thread in threads:
+            thread.join()
+        ledger.flush(60)
+        assert len(ledger.entries("children")) == 200
+        """,
+        f"sqlite:///{path}?timeout=30",
+    )
+    assert complaints == ""
+    check(path)
+
+
+@forks
+def test_a_child_that_uses_nothing_ends_at_once_and_leaves_the_parent_its_file(path: Path) -> None:
+    run(
+        """
+        ledger = open_ledger(url)
+        ledger.append(entry("r1"), SCOPE)
+        ledger.flush()
+        child = os.fork()
+        if child == 0:
+            threads = threading.active_count()
+            ledger.flush()
+            assert threading.active_count() == threads == 1
+            sys.exit()
+        assert os.waitpid(child, 0)[1] == 0
+        assert os.path.getsize(url.removeprefix("sqlite:///") + "-wal")
+        ledger.append(entry("r2"), SCOPE)
+        ledger.close()
+        """,
+        f"sqlite:///{path}",
+    )
+    assert found(path) == ["r1", "r2"]
+
+
+@pytest.mark.parametrize(
+    "method", [pytest.param("fork", marks=forks), pytest.param("forkserver", marks=forks), "spawn"]
+)
+def test_a_process_of_multiprocessing_that_just_ends(path: Path, method: str) -> None:
+    _, complaints = run(
+        """
+        import multiprocessing
+        from tests.contract.processes import append_many
+
+        method = sys.argv[2]
+        ledger = open_ledger(url)
+        ledger.append(entry("parent"), SCOPE)
+        context = multiprocessing.get_context(method)
+        inherited = ledger if method == "fork" else None
+        workers = [context.Process(target=append_many, args=(url, name, inherited)) for name in "ab"]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        assert [worker.exitcode for worker in workers] == [0, 0]
+        """,
+        f"sqlite:///{path}",
+        method,
+    )
+    assert complaints == ""
+    names = ["parent", *(f"{name}-{number}" for name in "ab" for number in range(300))]
+    assert Counter(found(path)) == Counter(names)
