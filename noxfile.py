@@ -28,7 +28,10 @@ def install(session: nox.Session, *groups: str, extra: tuple[str, ...] = ()) -> 
 def langchain(session: nox.Session) -> None:
     """The core, the LangChain adapter and the notebooks, with the clients LangChain's users have."""
     install(session, "langchain")
-    session.run("pytest", *(session.posargs or [*CORE, "tests/testing", "tests/langchain", "tests/notebooks", "tests/docs"]))
+    session.run(
+        "pytest",
+        *(session.posargs or [*CORE, "tests/testing", "tests/langchain", "tests/notebooks", "tests/docs"]),
+    )
 
 
 @nox.session
@@ -45,7 +48,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
-    session.run("pyright")
+    session.run("pyright", f"--pythonpath={session.virtualenv.location}/bin/python")
     session.run("lint-imports")
 
 

@@ -50,8 +50,7 @@ def __getattr__(name: str) -> object:
     if name == "ApeirosHandler":
         raise ImportError(
             "ApeirosHandler is in the adapter of your framework: "
-            'pip install "apeiros-callbacks[langchain]", then from langchain_apeiros import ApeirosHandler; or '
-            'pip install "apeiros-callbacks[llama-index]", then '
-            "from llama_index.callbacks.apeiros import ApeirosHandler"
+            'pip install "apeiros-callbacks[langchain]", then '
+            "from langchain_apeiros import ApeirosHandler"
         )
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

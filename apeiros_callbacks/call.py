@@ -1,10 +1,10 @@
 """One call on its way: what is about to be sent, and the machine that closes it exactly once.
 
-    open ──▶ growing ──▶ closed          the end was seen: an answer, an error, a cut stream
-      │         │
-      │         └──────▶ provisional     the end was inferred, for instance from a cancelled task;
-      │                                  a real end that comes later closes it with a correction
-      └────────────────▶ unresolved      the end was never seen; the hold stays until it is
+open ──▶ growing ──▶ closed          the end was seen: an answer, an error, a cut stream
+  │         │
+  │         └──────▶ provisional     the end was inferred, for instance from a cancelled task;
+  │                                  a real end that comes later closes it with a correction
+  └────────────────▶ unresolved      the end was never seen; the hold stays until it is
 """
 
 from __future__ import annotations
@@ -113,8 +113,8 @@ class OpenCall:
         "call",
         "entry",
         "estimate",
-        "hold",
         "held_output",
+        "hold",
         "output_bytes",
         "output_counted",
         "output_pending",

@@ -41,7 +41,9 @@ def _options(
 
 @app.command()
 def demo(
-    framework: Annotated[str, typer.Option(help="langchain, or llama-index where its adapter has one.")] = "langchain",
+    framework: Annotated[
+        str, typer.Option(help="langchain, or llama-index where its adapter has one.")
+    ] = "langchain",
     model: Annotated[
         str | None,
         typer.Option(help="A real model, such as openai:gpt-5-nano, with its key in the environment."),
@@ -71,7 +73,7 @@ def demo(
             console.print(f"The adapter {framework!r} has no demo yet.")
         else:
             console.print(
-                f"The demo needs {missing.name!r}. Install it with: pip install \"langchain-apeiros[demo]\"",
+                f'The demo needs {missing.name!r}. Install it with: pip install "langchain-apeiros[demo]"',
                 markup=False,
             )
         raise typer.Exit(2) from None

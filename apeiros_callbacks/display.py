@@ -31,10 +31,14 @@ CALL_COLUMNS = ("#", "agent", "model", "in", "cached", "out", "cost", "spent")
 
 def _call_row(entry: Entry, number: int, spent: Decimal) -> tuple[str, ...]:
     usage = entry.usage
-    tokens = ("", "", "") if entry.kind == "tool" else (
-        f"{usage.input_tokens:,}",
-        f"{usage.cache_read_tokens:,}",
-        f"{usage.output_tokens:,}",
+    tokens = (
+        ("", "", "")
+        if entry.kind == "tool"
+        else (
+            f"{usage.input_tokens:,}",
+            f"{usage.cache_read_tokens:,}",
+            f"{usage.output_tokens:,}",
+        )
     )
     model = f"↳ {entry.model}" if entry.kind == "tool" else entry.model
     cost = "cached" if entry.cached else ("" if _is_sure(entry) else "~") + show_usd(entry.amount)
@@ -48,7 +52,10 @@ def _is_sure(entry: Entry) -> bool:
 
 
 def call_rows(entries: Iterable[Entry]) -> list[tuple[str, ...]]:
-    """Ledger lines as the cells of `CALL_COLUMNS`, with the running sum; ``~`` marks a cost that is not certain."""
+    """Ledger lines as the cells of `CALL_COLUMNS`, with the running sum.
+
+    A ``~`` marks a cost that is not certain: its usage or its price was not given.
+    """
     rows: list[tuple[str, ...]] = []
     spent = Decimal(0)
     for number, entry in enumerate(entries, start=1):
@@ -128,10 +135,14 @@ _EDGE = {"notice": "#8a8a8a", "warning": "#c77700", "critical": "#c62828"}
 
 def _html_table(columns: Sequence[str], rows: Iterable[Sequence[str]], texts: int) -> str:
     def line(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(
-            f"<{tag} {_CELL.format('left' if i < texts else 'right')}>{escape(cell)}</{tag}>"
-            for i, cell in enumerate(cells)
-        ) + "</tr>"
+        return (
+            "<tr>"
+            + "".join(
+                f"<{tag} {_CELL.format('left' if i < texts else 'right')}>{escape(cell)}</{tag}>"
+                for i, cell in enumerate(cells)
+            )
+            + "</tr>"
+        )
 
     body = "".join(line(row, "td") for row in rows)
     return f"<table>{line(columns, 'th')}{body}</table>"
@@ -152,8 +163,14 @@ def session_html(session: Session) -> str:
     groups = roll_up([entry for entry in entries if entry.kind != "tool"], "model")
     if groups:
         rows = [
-            (name, f"{sums.calls:,}", f"{sums.input_tokens:,}", f"{sums.cache_read_tokens:,}",
-             f"{sums.output_tokens:,}", show_usd(sums.cost))
+            (
+                name,
+                f"{sums.calls:,}",
+                f"{sums.input_tokens:,}",
+                f"{sums.cache_read_tokens:,}",
+                f"{sums.output_tokens:,}",
+                show_usd(sums.cost),
+            )
             for name, sums in groups.items()
         ]
         parts.append(_html_table(("model", "calls", "in", "cached", "out", "cost"), rows, texts=1))

@@ -63,7 +63,7 @@ class Entry:
     price_certainty: PriceCertainty
     cached: bool = False
     """The answer came from the framework's own cache and cost nothing."""
-    unit_prices: Mapping[str, Decimal] = field(default_factory=dict)
+    unit_prices: Mapping[str, Decimal] = field(default_factory=dict[str, Decimal])
     """US dollars per million tokens by bucket, as used for `amount`."""
     price_source: str = ""
     """What the prices are from, with its version."""

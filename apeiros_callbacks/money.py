@@ -39,14 +39,12 @@ def exact_usd(value: object, what: str, error: type[ConfigError] = ConfigError) 
         Decimal('0.1')
     """
     if isinstance(value, bool) or not isinstance(value, Decimal | int | float):
-        raise error(
-            f"{what} must be a number of US dollars such as 0.50 or Decimal(\"0.50\"), got {value!r}"
-        )
+        raise error(f'{what} must be a number of US dollars such as 0.50 or Decimal("0.50"), got {value!r}')
     amount = Decimal(str(value)) if isinstance(value, float) else Decimal(value)
     if not amount.is_finite():
-        raise error(f"{what} must be a finite number of US dollars such as Decimal(\"0.50\"), got {value!r}")
+        raise error(f'{what} must be a finite number of US dollars such as Decimal("0.50"), got {value!r}')
     if amount < 0:
-        raise error(f"{what} must not be negative, such as Decimal(\"0.50\"), got {value!r}")
+        raise error(f'{what} must not be negative, such as Decimal("0.50"), got {value!r}')
     return amount
 
 

@@ -125,13 +125,13 @@ class Account:
         if limit is None:
             raise AssertionError("an account without a limit refuses nothing")
         if unit == "usd":
-            shown = limit.usd, from_nano(self.spent.nano), from_nano(self.held.nano), from_nano(need.nano)
+            top = limit.usd or Decimal(0)
+            spent, held, needed = from_nano(self.spent.nano), from_nano(self.held.nano), from_nano(need.nano)
         else:
-            shown = tuple(Decimal(getattr(part, unit)) for part in (limit, self.spent, self.held, need))
-        top, spent, held, needed = shown
-        return BudgetExceeded(
-            self.name, unit, Decimal(top or 0), spent, held, needed, model=model, mid_stream=mid_stream
-        )
+            top, spent, held, needed = (
+                Decimal(getattr(part, unit)) for part in (limit, self.spent, self.held, need)
+            )
+        return BudgetExceeded(self.name, unit, top, spent, held, needed, model=model, mid_stream=mid_stream)
 
 
 class Hold:

@@ -126,7 +126,9 @@ class Session:
         self._refused: Recent[str, tuple[BudgetExceeded, Need]] = Recent(_ROOTS)
         self._stopped: Recent[str, Finding] = Recent(_ROOTS)
         self._health = Health()
-        self._ledger = open_ledger(_ledger_url(ledger)) if ledger is None or isinstance(ledger, str) else ledger
+        self._ledger = (
+            open_ledger(_ledger_url(ledger)) if ledger is None or isinstance(ledger, str) else ledger
+        )
         warm_prices()
         warm_tokens(wait=not _in_event_loop())
 
@@ -151,7 +153,7 @@ class Session:
             return self._check_and_hold(call)
         except Refused:
             raise
-        except Exception as bug:
+        except Exception as bug:  # noqa: BLE001 - refused while a budget is set, noted while none is
             self.gate_failed(bug)
             return self._admit(call, Hold((), _NOTHING), None, None)
 

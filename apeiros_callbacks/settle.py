@@ -31,7 +31,12 @@ class Settled(NamedTuple):
 
 
 def settle(
-    open_call: OpenCall, outcome: Outcome, book: PriceBook, estimator: Estimator, session_id: str, now: datetime
+    open_call: OpenCall,
+    outcome: Outcome,
+    book: PriceBook,
+    estimator: Estimator,
+    session_id: str,
+    now: datetime,
 ) -> Settled:
     """Price what a call used and write its line.
 
@@ -93,9 +98,7 @@ def _counted(open_call: OpenCall, outcome: Outcome, estimator: Estimator) -> Usa
     return Usage(input_tokens=estimate.input_tokens, output_tokens=output)
 
 
-def _charge(
-    open_call: OpenCall, outcome: Outcome, usage: Usage, model: str, book: PriceBook
-) -> Charge:
+def _charge(open_call: OpenCall, outcome: Outcome, usage: Usage, model: str, book: PriceBook) -> Charge:
     call = open_call.call
     if outcome.cached or outcome.ending == "failed":
         return _FREE
@@ -147,5 +150,12 @@ def correction(wrong: Entry, right: Settled) -> Settled:
     amount = right.entry.amount
     change = None if amount is None else amount - (wrong.amount or 0)
     tokens = right.entry.usage.total_tokens - wrong.usage.total_tokens
-    entry = replace(right.entry, id=f"{wrong.key}/correction", attempt=1, kind="correction", corrects=wrong.key, amount=change)
+    entry = replace(
+        right.entry,
+        id=f"{wrong.key}/correction",
+        attempt=1,
+        kind="correction",
+        corrects=wrong.key,
+        amount=change,
+    )
     return Settled(entry, Need(0 if change is None else to_nano(change), 0, tokens))

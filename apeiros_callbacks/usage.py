@@ -71,10 +71,13 @@ class Usage:
             ("output_audio_tokens", self.output_tokens),
         ):
             if getattr(self, part) > whole:
-                raise InvalidUsage(f"{part}={getattr(self, part)!r} is more than the {whole} tokens it is a part of")
+                raise InvalidUsage(
+                    f"{part}={getattr(self, part)!r} is more than the {whole} tokens it is a part of"
+                )
         if self.cache_read_tokens + self.cache_write_tokens > self.input_tokens:
             raise InvalidUsage(
-                f"cache_read_tokens={self.cache_read_tokens!r} and cache_write_tokens={self.cache_write_tokens!r} "
+                f"cache_read_tokens={self.cache_read_tokens!r} and "
+                f"cache_write_tokens={self.cache_write_tokens!r} "
                 f"are more than input_tokens={self.input_tokens!r}, which must include them"
             )
 

@@ -46,7 +46,9 @@ class BudgetExceededDetector:
 
     def refused(self, refusal: BudgetExceeded, agent: str | None, step: int | None) -> Finding:
         """The finding that belongs to a refusal."""
-        share = (refusal.spent + refusal.held + refusal.needed) / refusal.limit if refusal.limit else Decimal(1)
+        share = (
+            (refusal.spent + refusal.held + refusal.needed) / refusal.limit if refusal.limit else Decimal(1)
+        )
         return Finding(
             type=self.type,
             severity="critical",

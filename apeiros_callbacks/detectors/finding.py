@@ -26,7 +26,7 @@ class Finding:
     severity: Severity
     message: str
     """One or two sentences for a person."""
-    numbers: Mapping[str, int | float | str] = field(default_factory=dict)
+    numbers: Mapping[str, int | float | str] = field(default_factory=dict[str, int | float | str])
     """What the message's numbers are, by name; money as text."""
     wasted: Decimal = Decimal(0)
     """US dollars that the pattern cost so far, as far as it can be told."""

@@ -57,7 +57,7 @@ class MemoryLedger:
             return [entry for key, entry in list(self._lines.items()) if key in charged]
         return list(charged.values())
 
-    def flush(self, timeout: float = 5.0) -> None:  # noqa: ARG002 - nothing waits
+    def flush(self, timeout: float = 5.0) -> None:
         """See `Ledger.flush`."""
         if self._closed:
             raise _closed()

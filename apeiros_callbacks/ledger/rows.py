@@ -68,7 +68,11 @@ def _row_of(entry: Entry) -> tuple[Any, ...]:
 
 def _json(prices: Mapping[str, Decimal]) -> str:
     # `json.dumps` takes four times as long, and this is done for every entry.
-    return "{" + ", ".join([f"{_quoted(bucket)}: {_quoted(str(price))}" for bucket, price in prices.items()]) + "}"
+    return (
+        "{"
+        + ", ".join([f"{_quoted(bucket)}: {_quoted(str(price))}" for bucket, price in prices.items()])
+        + "}"
+    )
 
 
 def entry_of(row: Sequence[Any]) -> Entry:

@@ -110,9 +110,7 @@ def explain(error: Exception, path: Path, timeout: float) -> LedgerError:
             "Put back a copy of it, or move it away to begin a new one."
         )
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        todo = (
-            f"another program has locked it for more than {timeout:g} s. Close that program, or set ?timeout="
-        )
+        todo = f"another program has locked it for more than {timeout:g} s. Close that program, or wait longer with ?timeout=30"
     elif code.startswith("SQLITE_FULL"):
         todo = "the disk is full. Free some space"
     elif code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):

@@ -116,9 +116,13 @@ class PriceBook:
             rates = rates.assumed()
         return rates or self._default
 
-    def tool(self, name: str) -> Price | None:
-        """What was declared for a tool, as ``prices={"tool:search": Price(call=0.01)}``."""
-        return self._overrides.tool(name)
+    def tool(self, name: str) -> Rates | None:
+        """The rates of a tool, declared as ``prices={"tool:search": Price(call=0.01)}``.
+
+        None when it has none: a tool without a price is free.
+        """
+        price = self._overrides.tool(name)
+        return None if price is None else _declared(price)
 
     def context_window(self, provider: str, model: str) -> int | None:
         """The most tokens the model reads, as far as the price data says."""

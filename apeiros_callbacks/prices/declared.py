@@ -25,8 +25,10 @@ class Overrides:
     The most specific one applies: the exact ``provider:model``, the exact ``model``, then the longest
     pattern. A provider may be spelled as the framework spells it or as the price data does.
 
+    A tool's price stands beside ``tool:name``, and is a price per call.
+
     Raises:
-        InvalidPrice: a name is empty, or what stands beside it is no `Price`.
+        InvalidPrice: a name is empty, what stands beside it is no `Price`, or a tool's has no `call`.
     """
 
     def __init__(self, prices: Mapping[str, Price]) -> None:
@@ -145,7 +147,13 @@ def _checked(name: object, price: object) -> tuple[str, Price]:
             f"prices={{{name!r}: ...}} must be a Price, got {price!r}; "
             f"write {_PRICES}, in USD per million tokens"
         )
-    return name.strip().lower(), price
+    label = name.strip().lower()
+    if label.startswith(_TOOL) and price.call is None:
+        raise InvalidPrice(
+            f"prices={{{name!r}: ...}} must say what a call costs, got {price!r}; "
+            f'write prices={{"tool:search": Price(call=0.01)}}, in USD per call'
+        )
+    return label, price
 
 
 def _target(name: object, to: object) -> tuple[str, tuple[str, str]]:

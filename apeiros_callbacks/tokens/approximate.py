@@ -32,6 +32,7 @@ Tally: TypeAlias = list[tuple[bytes, int]]
 
 _PIECE = re.compile(rb"_?(\.+)(n*)(\Z)?|([_tn]*n)|([_t]+(?=[_tde])|d|t(?=\.))|(c+)")
 _RULE = re.compile(rb"([-=*#_./~+])\1{3,}")
+_CONTRACTION = re.compile(rb"'(?:[stmd]|re|ve|ll)(?![A-Za-z])")  # one token with its word, mostly
 _REPEATED = re.compile(r"(.)\1{15,}", re.DOTALL)
 
 
@@ -73,23 +74,26 @@ def _estimate(text: str, *, look_for_repeats: bool) -> float:
             return tokens + _estimate(rest, look_for_repeats=False)
 
     total = float(sum((length + 2) // 3 * n for length, n in Counter(map(len, digits)).items()))
-    glued_marks = 0
+    glued_marks = marked_words = 0
     runs_of_marks = False
     for shape, n in gaps:
-        tokens, glued, long = _gap(shape) if len(shape) <= costs.KEPT else _gap.__wrapped__(shape)
+        tokens, glued, marked, long = _gap(shape) if len(shape) <= costs.KEPT else _gap.__wrapped__(shape)
         total += tokens * n
         glued_marks += glued * n
+        marked_words += marked * n
         runs_of_marks |= long
     if runs_of_marks and any(map(characters.__contains__, costs.RULES)):
         total -= sum(0.6 + 0.48 * (len(run.group()) - 4) for run in _RULE.finditer(characters))
-    total += _letters(words, characters, glued_marks, plain=plain)
+    if b"'" in characters:
+        total -= len(_CONTRACTION.findall(characters))
+    total += _letters(words, characters, glued_marks, marked_words, plain=plain)
     if scripts:
         total += _scripts(scripts, text, utf8)
     return total
 
 
-def _letters(words: Tally, characters: bytes, glued_marks: int, *, plain: bool) -> float:
-    """Tokens of the Latin words, and of the marks glued to them."""
+def _letters(words: Tally, characters: bytes, glued_marks: int, marked_words: int, *, plain: bool) -> float:
+    """Tokens of the Latin words, and of the single marks glued to them."""
     letters = glued_letters = glued = 0
     loose_english = loose_european = english = european = random = 0.0
     for shape, n in words:
@@ -115,8 +119,9 @@ def _letters(words: Tally, characters: bytes, glued_marks: int, *, plain: bool) 
     foreign = min(1.0, accents / letters / 0.007 + foreign_words / 0.035)
     noise = 0.0
     if glued and not accents:
-        noise = _between(0, 1, (3.5 - glued_letters / glued) / 0.7)
-        noise *= _between(0, 1, (glued_letters / letters - 0.5) / 0.3)
+        noise = _share(glued_letters / glued, 3.5, 2.8)
+        noise *= _share(glued_letters / letters, 0.5, 0.8)
+        noise *= _share(marked_words / glued, 0.85, 0.6)
     mark = costs.GLUED_MARK + (costs.GLUED_MARK_RANDOM - costs.GLUED_MARK) * noise
     return (
         loose_english * (1 - foreign)
@@ -124,7 +129,7 @@ def _letters(words: Tally, characters: bytes, glued_marks: int, *, plain: bool) 
         + (english * (1 - foreign) + european * foreign) * (1 - noise)
         + random * noise
         + mark * glued_marks
-        + costs.DENSE_ACCENTS * letters * _between(0, 0.06, accents / letters - 0.04)
+        + costs.DENSE_ACCENTS * letters * 0.06 * _share(accents / letters, 0.04, 0.1)
     )
 
 
@@ -149,18 +154,25 @@ def _word(shape: bytes) -> tuple[float, float, float]:
 
 
 @lru_cache(maxsize=8192)
-def _gap(shape: bytes) -> tuple[float, int, bool]:
-    """What stands between words: its tokens, the marks glued to a word, whether a run of marks is long."""
+def _gap(shape: bytes) -> tuple[float, int, int, bool]:
+    """What stands between words.
+
+    Returns:
+        The tokens but for a single mark that is glued to the word after it; 1 if there is such a mark; 1 if
+        any mark stands right before the word; whether four marks or more stand together.
+    """
     tokens = 0.0
-    glued = 0
+    glued = marked = 0
     long = False
     for piece in _PIECE.finditer(shape):
         marks, ends, last, lines, blank, control = piece.groups()
         if marks is not None:
-            if len(marks) == 1 and last is not None and not ends and piece.group() == marks:
-                glued += 1
-                continue
-            tokens += (1.0, 1.0, 1.15)[len(marks) - 1] if len(marks) < 4 else 1.6 + 0.5 * (len(marks) - 4)
+            if last is not None and not ends:
+                marked = 1
+                if piece.group() == b".":
+                    glued = 1
+                    continue
+            tokens += 1.0 if len(marks) < 3 else 1.15 if len(marks) == 3 else 1.6 + 0.5 * (len(marks) - 4)
             tokens += max(0, len(ends) - 2) / 16
             long |= len(marks) > 3
         elif lines is not None:
@@ -170,7 +182,7 @@ def _gap(shape: bytes) -> tuple[float, int, bool]:
             tokens += 1 + len(blank) // 112 + blank.count(b"t") // 16
         elif control is not None:
             tokens += len(control)
-    return tokens, glued, long
+    return tokens, glued, marked, long
 
 
 def _runs(characters: bytes) -> list[tuple[costs.Script, list[bytes]]]:
@@ -226,5 +238,6 @@ def _take_repeats(text: str) -> tuple[float, str]:
     return tokens, rest
 
 
-def _between(least: float, most: float, value: float) -> float:
-    return min(most, max(least, value))
+def _share(value: float, none: float, all_of_it: float) -> float:
+    """0 to 1, by where a value lies between two others."""
+    return min(1.0, max(0.0, (value - none) / (all_of_it - none)))

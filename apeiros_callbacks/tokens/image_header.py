@@ -10,6 +10,9 @@ __all__ = ["image_size"]
 _HEAD, _JPEG_HEAD = 64, 65_536
 """Characters of base64 that are read. In a JPEG the size may stand behind a preview and a colour profile."""
 
+_STANDARD = str.maketrans("-_", "+/")
+"""Google's client writes the URL-safe alphabet."""
+
 
 def image_size(base64_prefix: str) -> tuple[int, int] | None:
     """Width and height in pixels of a PNG, JPEG, GIF or WebP, or None when it cannot be told. Never raises.
@@ -25,12 +28,11 @@ def image_size(base64_prefix: str) -> tuple[int, int] | None:
     if base64_prefix.startswith("data:"):
         start = base64_prefix.find(",", 0, 256) + 1
     head = base64_prefix[start : start + _HEAD]
-    if head.startswith("/9j/"):
+    if head.startswith(("/9j", "_9j")):
         head = base64_prefix[start : start + _JPEG_HEAD]
-    head = "".join(head.split())
+    head = "".join(head.split()).translate(_STANDARD)
     try:
-        # Both alphabets: Google's client sends "-" and "_".
-        data = base64.b64decode(head[: len(head) // 4 * 4], altchars=b"-_" if {"-", "_"} & {*head} else None)
+        data = base64.b64decode(head[: len(head) // 4 * 4])
         for magic, read in _FORMATS:
             if data.startswith(magic):
                 size = read(data)

@@ -19,11 +19,12 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from langchain_apeiros import ApeirosHandler
 from langchain_core.callbacks import BaseCallbackHandler, UsageMetadataCallbackHandler
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+
+from langchain_apeiros import ApeirosHandler
 
 USAGE = {"input_tokens": 1200, "output_tokens": 40, "total_tokens": 1240}
 CHUNKS = 200
@@ -41,10 +42,14 @@ class Instant(BaseChatModel):
     def _get_ls_params(self, stop: Any = None, **kwargs: Any) -> Any:
         return {"ls_provider": "openai", "ls_model_name": "gpt-4o", "ls_model_type": "chat"}
 
-    def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
+    def _generate(
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
         return ChatResult(generations=[ChatGeneration(message=AIMessage("ok", usage_metadata=dict(USAGE)))])
 
-    async def _agenerate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
+    async def _agenerate(
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
         if self.seconds:
             await asyncio.sleep(self.seconds)
         return self._generate(messages)
@@ -107,7 +112,9 @@ def show(title: str, micros: dict[str, float]) -> None:
         print(f"  {name:<16}{value:>10.1f} µs{value - base:>+10.1f} µs")
 
 
-def per_invoke(make: Callable[[], BaseCallbackHandler], messages: list[BaseMessage], calls: int) -> Callable[[], float]:
+def per_invoke(
+    make: Callable[[], BaseCallbackHandler], messages: list[BaseMessage], calls: int
+) -> Callable[[], float]:
     model, config = Instant(), {"callbacks": [make()]}
     model.invoke(messages, config)
 
@@ -120,7 +127,9 @@ def per_invoke(make: Callable[[], BaseCallbackHandler], messages: list[BaseMessa
     return measure
 
 
-def per_ainvoke(make: Callable[[], BaseCallbackHandler], messages: list[BaseMessage], calls: int) -> Callable[[], float]:
+def per_ainvoke(
+    make: Callable[[], BaseCallbackHandler], messages: list[BaseMessage], calls: int
+) -> Callable[[], float]:
     model, config = Instant(), {"callbacks": [make()]}
     model.invoke(messages, config)
 
@@ -193,7 +202,10 @@ async def _agents(handler: BaseCallbackHandler, agents: int, calls: int) -> tupl
 
 def import_time(modules: str) -> float:
     code = f"import time; t=time.perf_counter(); import {modules}; print(time.perf_counter()-t)"
-    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(5)]
+    runs = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        for _ in range(5)
+    ]
     return min(float(run.stdout) for run in runs) * 1000
 
 

@@ -26,7 +26,7 @@ SCOPE = ("session:3f2a",)
 def start(code: str, *arguments: object) -> subprocess.Popen[str]:
     """Run code in a process of its own, after `_HEAD`."""
     command = [sys.executable, "-X", "dev", "-W", "error::ResourceWarning", "-c", _HEAD + dedent(code)]
-    return subprocess.Popen(  # noqa: S603 - our own code
+    return subprocess.Popen(
         [*command, *map(str, arguments)],
         cwd=ROOT,
         stdin=subprocess.PIPE,

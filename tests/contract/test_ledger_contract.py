@@ -236,12 +236,13 @@ def test_an_entry_may_be_appended_inside_another_append(ledger: Ledger) -> None:
             ledger.append(entry(f"abandoned-{self.number}"), SCOPE)
             ledger.pending  # noqa: B018 - it must not hang
 
+    appended = [entry(f"r{number}") for number in range(300)]
     before = gc.get_threshold()
-    gc.set_threshold(3)
+    gc.set_threshold(1)  # so that it runs at the first tuple that the append makes
     try:
-        for number in range(300):
+        for number, one in enumerate(appended):
             Abandoned(number)
-            ledger.append(entry(f"r{number}"), SCOPE)
+            ledger.append(one, SCOPE)
     finally:
         gc.set_threshold(*before)
     gc.collect()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from apeiros_callbacks.testing import ScriptedServer
 from langchain_anthropic import ChatAnthropic
 from langchain_core.language_models import BaseChatModel
 from langchain_openai import ChatOpenAI
+
+from apeiros_callbacks.testing import ScriptedServer
 
 
 def openai(server: ScriptedServer, model: str = "gpt-4o", **options: Any) -> ChatOpenAI:

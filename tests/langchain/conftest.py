@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("langchain_core", reason="this environment has no LangChain")
 
-from apeiros_callbacks.testing import Reply, ScriptedServer  # noqa: E402
+from apeiros_callbacks.testing import Reply, ScriptedServer
 
 Serve = Callable[..., ScriptedServer]
 
@@ -35,5 +35,11 @@ def serve() -> Iterator[Serve]:
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """A developer's own settings do not reach the tests."""
-    for name in ("APEIROS_LEDGER", "APEIROS_ENFORCE", "OPENAI_BASE_URL", "LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2"):
+    for name in (
+        "APEIROS_LEDGER",
+        "APEIROS_ENFORCE",
+        "OPENAI_BASE_URL",
+        "LANGSMITH_TRACING",
+        "LANGCHAIN_TRACING_V2",
+    ):
         monkeypatch.delenv(name, raising=False)

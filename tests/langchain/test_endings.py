@@ -9,10 +9,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from langchain_core.callbacks import BaseCallbackHandler
+
 from apeiros_callbacks import BudgetExceeded, Price
 from apeiros_callbacks.testing import Reply
 from langchain_apeiros import ApeirosHandler
-from langchain_core.callbacks import BaseCallbackHandler
 from tests.langchain.clients import client, openai
 
 CLIENTS = ["openai", "anthropic"]

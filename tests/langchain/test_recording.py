@@ -6,13 +6,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from apeiros_callbacks import Entry, Price, Usage
-from apeiros_callbacks.testing import Reply, ToolCall
 from langchain.agents import create_agent
-from langchain_apeiros import ApeirosHandler
 from langchain_core.caches import InMemoryCache
 from langchain_core.globals import set_llm_cache
 from langchain_core.runnables import RunnableLambda
+
+from apeiros_callbacks import Entry, Price, Usage
+from apeiros_callbacks.testing import Reply, ToolCall
+from langchain_apeiros import ApeirosHandler
 from tests.langchain.clients import anthropic, client, openai
 
 # gpt-4o: $2.50 in, $1.25 cached in, $10 out. claude-sonnet-4-6: $3 in, $0.30 read, $3.75 and $6 written,

@@ -6,10 +6,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+
 from apeiros_callbacks import BudgetExceeded, Price
 from apeiros_callbacks.testing import Reply
-from tests.langchain.clients import client
 from langchain_apeiros import ApeirosHandler
+from tests.langchain.clients import client
 from tests.langchain.paths import CONCURRENT, SEQUENTIAL, TORN_DOWN, Path
 
 TOKENS = 1000

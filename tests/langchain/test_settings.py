@@ -6,11 +6,20 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from apeiros_callbacks import Budget, BudgetExceeded, ConfigError, Price, Session, StoppedByFinding, UnknownPrice
+from langchain_core.messages import HumanMessage
+
+from apeiros_callbacks import (
+    Budget,
+    BudgetExceeded,
+    ConfigError,
+    Price,
+    Session,
+    StoppedByFinding,
+    UnknownPrice,
+)
 from apeiros_callbacks.errors import GateFailed
 from apeiros_callbacks.testing import Reply
 from langchain_apeiros import ApeirosHandler
-from langchain_core.messages import HumanMessage
 from tests.langchain.clients import openai
 
 
@@ -131,7 +140,9 @@ def test_handlers_can_share_a_session(serve: Any) -> None:
     assert server.request_count == 1
 
 
-def test_a_check_that_fails_refuses_while_a_budget_is_set(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_that_fails_refuses_while_a_budget_is_set(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*args: Any) -> None:
         raise ZeroDivisionError
 
@@ -146,7 +157,9 @@ def test_a_check_that_fails_refuses_while_a_budget_is_set(serve: Any, monkeypatc
     assert free.session.health.failures == 1
 
 
-def test_a_failure_while_recording_does_not_reach_the_chain(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_while_recording_does_not_reach_the_chain(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*args: Any, **kwargs: Any) -> None:
         raise ZeroDivisionError
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+
 from apeiros_callbacks import Budget, Entry, Finding, Usage
 from apeiros_callbacks.detectors import Detector, Lanes, built_in_detectors
 from apeiros_callbacks.detectors.budget_exceeded import BudgetExceededDetector

@@ -180,6 +180,18 @@ class TestListedRates:
         found = charge(PriceBook(), "google", "gemini-2.5-flash-image")
         assert (found.certainty, found.missing) == ("partial", ("output_image",))
 
+    def test_reasoning_has_a_rate_of_its_own_where_one_is_listed(self) -> None:
+        usage = Usage(output_tokens=1_000, reasoning_tokens=400)
+        found = charge(PriceBook(), "perplexity", "sonar-deep-research", usage)
+        assert (found.amount, found.unit_prices["reasoning"]) == (Decimal("0.006"), Decimal(3))
+
+    def test_the_bound_of_a_tier_holds_for_a_dearer_one_below(self) -> None:
+        cheap, dear = {"input": Decimal(1), "output": Decimal(1)}, {"input": Decimal(2), "output": Decimal(2)}
+        rates = Rates(dear, [(100, cheap)], certainty="listed", source="test")
+        assert rates.cost_nano(Usage(input_tokens=100, output_tokens=50)) == 300_000
+        assert rates.cost_nano(Usage(input_tokens=101, output_tokens=50)) == 151_000
+        assert rates.bound_nano(101, 50) == rates.bound_nano(101, 50, audio=False) == 302_000
+
     def test_how_much_audio_was_cached_is_not_told(self) -> None:
         usage = Usage(input_tokens=10_000, cache_read_tokens=6_000, input_audio_tokens=3_000)
         found = charge(PriceBook(), "google", "gemini-2.5-flash", usage)
@@ -240,6 +252,12 @@ class TestServiceTiers:
             PriceBook(), "openai", "gpt-5", at=datetime(2026, 1, 1, tzinfo=UTC), service_tier="flex"
         )
         assert (found.amount, found.certainty) == (Decimal("0.0225"), "partial")
+
+    def test_vertex_names_its_traffic(self) -> None:
+        book = PriceBook()
+        asked = charge(book, "google", "gemini-3.8-flash-tts", service_tier="priority")
+        assert charge(book, "google", "gemini-3.8-flash-tts", service_tier="ON_DEMAND_PRIORITY") == asked
+        assert asked.certainty == "listed"
 
     def test_a_batch_by_either_name(self) -> None:
         book = PriceBook()

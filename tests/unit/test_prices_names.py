@@ -77,13 +77,19 @@ class TestOverrides:
         assert amount(book, "ollama", "llama3") == "0.011"
 
     def test_tools_have_prices_of_their_own(self) -> None:
-        book = PriceBook(
-            {"tool:search": Price(call=0.01), "tool:web_*": Price(call=0.02), "*": Price(input=1)}
-        )
-        assert book.tool("search") == Price(call=0.01)
-        assert book.tool("Web_fetch") == Price(call=0.02)
+        book = PriceBook({"tool:search": Price(call=0.01), "tool:web_*": Price(call=0), "*": Price(input=1)})
+        search, fetch = book.tool("search"), book.tool("Web_fetch")
+        assert search is not None
+        assert fetch is not None
+        assert (search.charge(Usage()).amount, search.certainty) == (Decimal("0.01"), "override")
+        assert (fetch.charge(Usage()).amount, fetch.certainty) == (Decimal(0), "free")
+        assert search.cost_nano(Usage()) == 10_000_000
         assert book.tool("calculator") is None
         assert charge(book, "", "search").certainty == "partial"  # a model named search is not the tool
+
+    def test_a_tool_s_price_is_one_per_call(self) -> None:
+        with pytest.raises(InvalidPrice, match=r"Price\(call=0\.01\)"):
+            PriceBook({"tool:search": Price(input=1)})
 
     @pytest.mark.parametrize("wrong", [(2.5, 10), 2.5, {"input": 2.5}, None, "free"])
     def test_what_is_no_price_is_refused_with_the_line_to_write(self, wrong: object) -> None:
@@ -187,7 +193,11 @@ class TestNames:
             ("openrouter", "openai/gpt-4o", "openrouter/openai/gpt-4o"),
             ("litellm", "openai/gpt-4o", "openai/gpt-4o"),
             ("litellm", "azure/gpt-4o", "azure/gpt-4o"),
-            ("litellm", "bedrock/converse/us.amazon.nova-pro-v1:0", "aws/amazon.nova-pro-v1:0"),
+            (
+                "litellm",
+                "bedrock/converse/anthropic.claude-sonnet-4-5-20250929-v1:0",
+                "aws/regional.anthropic.claude-sonnet-4-5-20250929-v1:0",
+            ),
             ("litellm", "gpt-4o", "openai/gpt-4o"),
             ("", "gpt-4o", "openai/gpt-4o"),
             ("", "anthropic:claude-opus-4-5", "anthropic/claude-opus-4-5"),
@@ -269,6 +279,14 @@ class TestNames:
             assert book.answered(provider, wrong, wrong, AT) is None
             assert book.context_window(provider, wrong) is None
             assert isinstance(book.suggest(provider, wrong), str)
+
+    @pytest.mark.parametrize(
+        "wrong", ["x" * 10_000, "gpt-4o\x00", "gpt\n-4o", "\ud800"], ids=["long", "nul", "line", "half"]
+    )
+    def test_what_cannot_be_a_name_is_not_even_matched(self, wrong: str) -> None:
+        book = PriceBook({"*": Price(input=1)})
+        assert book.rates("openai", wrong, AT) is None
+        assert book.rates(wrong, "gpt-4o", AT) is None
 
     @pytest.mark.parametrize("wrong", [None, 3, ["gpt-4o"], {"a": 1}, b"gpt-4o"])
     def test_what_is_no_text_has_no_price(self, wrong: object) -> None:

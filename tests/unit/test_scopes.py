@@ -6,11 +6,12 @@ import threading
 from decimal import Decimal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from apeiros_callbacks import Budget
 from apeiros_callbacks.errors import InvalidBudget
 from apeiros_callbacks.scopes import Account, Accounts, Hold, Need
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 CENT = 10_000_000
 
@@ -22,7 +23,16 @@ def test_a_bare_number_is_dollars() -> None:
 
 @pytest.mark.parametrize(
     "limits",
-    [{}, {"usd": -1}, {"usd": True}, {"usd": "0.50"}, {"calls": 0}, {"calls": 1.5}, {"tokens": -1}, {"tokens": True}],
+    [
+        {},
+        {"usd": -1},
+        {"usd": True},
+        {"usd": "0.50"},
+        {"calls": 0},
+        {"calls": 1.5},
+        {"tokens": -1},
+        {"tokens": True},
+    ],
     ids=str,
 )
 def test_a_limit_that_cannot_be(limits: dict[str, object]) -> None:
@@ -106,7 +116,11 @@ def test_the_cap_holds_under_threads() -> None:
 
 
 @settings(deadline=None, derandomize=True)
-@given(st.lists(st.tuples(st.sampled_from(["hold", "grow", "settle", "release"]), st.integers(0, 60)), max_size=60))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["hold", "grow", "settle", "release"]), st.integers(0, 60)), max_size=60
+    )
+)
 def test_counters_equal_the_sums(steps: list[tuple[str, int]]) -> None:
     account, accounts = Account("s", Budget(usd=1)), Accounts()
     holds: list[Hold] = []

@@ -41,15 +41,15 @@ def test_a_full_disk(tmp_path: Path) -> None:
     """A small file system of its own, in a namespace of its own."""
     mount = f"mount -t tmpfs -o size=2m tmpfs {tmp_path}"
     unshare = shutil.which("unshare")
-    if unshare is None or subprocess.run([unshare, "-rm", "sh", "-c", mount], capture_output=True).returncode:  # noqa: S603
+    if unshare is None or subprocess.run([unshare, "-rm", "sh", "-c", mount], capture_output=True).returncode:
         pytest.skip("no file system can be mounted here")
     python = [sys.executable, "-X", "dev", "-c", FULL_DISK, str(tmp_path)]
     command = [unshare, "-rm", "sh", "-c", f'{mount} && exec "$0" "$@"', *python]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)  # noqa: S603
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
 
 
-def test_a_file_that_may_not_grow(path: Path) -> None:
+def test_a_file_that_may_not_grow(tmp_path: Path) -> None:
     """As with a quota: writing fails with an error of its own, then works again."""
     process = start(
         """
@@ -70,6 +70,6 @@ def test_a_file_that_may_not_grow(path: Path) -> None:
         assert written < 2_000
         assert [one.id for one in ledger.entries()] == [f"r{number}" for number in range(2_000)]
         """,
-        f"sqlite:///{path}",
+        f"sqlite:///{tmp_path}/ledger.db",
     )
     finish(process)

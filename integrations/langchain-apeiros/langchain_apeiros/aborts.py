@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from functools import cache
 from typing import Any
 
 from apeiros_callbacks.errors import Refused
@@ -27,6 +26,12 @@ def for_graphs(refusal: Refused) -> Refused:
     return refusal
 
 
-@cache
+_made: dict[tuple[type[Refused], type[Exception]], type[Refused]] = {}
+
+
 def _bubbling(refused: type[Refused], bubble: type[Exception]) -> type[Refused]:
-    return type(refused.__name__, (refused, bubble), {"__module__": __name__, "__doc__": refused.__doc__})
+    made = _made.get((refused, bubble))
+    if made is None:
+        fields = {"__module__": __name__, "__doc__": refused.__doc__}
+        made = _made[refused, bubble] = type(refused.__name__, (refused, bubble), fields)
+    return made

@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
-from apeiros_callbacks import Budget, BudgetExceeded, ConfigError
-from apeiros_callbacks.display import CALL_COLUMNS, call_rows, findings_text
-from apeiros_callbacks.money import show_usd
-from apeiros_callbacks.testing import Reply, Request, ScriptedServer, ToolCall
-from langchain.agents import create_agent
+from langchain.agents import create_agent  # pyright: ignore[reportUnknownVariableType]
 from langchain.chat_models import init_chat_model
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import HumanMessage
 from langchain_openai import ChatOpenAI
+from pydantic import SecretStr
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from apeiros_callbacks import Budget, BudgetExceeded, ConfigError
+from apeiros_callbacks.display import CALL_COLUMNS, call_rows, findings_text
+from apeiros_callbacks.money import show_usd
+from apeiros_callbacks.testing import Reply, Request, ScriptedServer, ToolCall
 from langchain_apeiros.handler import ApeirosHandler
 
 __all__ = ["run"]
@@ -62,11 +64,13 @@ def run(console: Console, *, model: str | None, budget: float | None) -> bool:
     handler = ApeirosHandler(budget=limit)
     with _chat_model(model) as chat, Live(console=console, auto_refresh=False) as live:
         shown = _Shown(handler, live)
-        agent = create_agent(chat, [report], system_prompt=HANDBOOK, name="analyst")
+        agent: Any = create_agent(  # pyright: ignore[reportUnknownVariableType]
+            chat, [report], system_prompt=HANDBOOK, name="analyst"
+        )
         refusal: BudgetExceeded | None = None
         try:
             agent.invoke(
-                {"messages": [("user", TASK)]},
+                {"messages": [HumanMessage(TASK)]},
                 {"callbacks": [handler, shown], "recursion_limit": 200},
             )
         except BudgetExceeded as exceeded:
@@ -88,7 +92,7 @@ def _conclude(console: Console, handler: ApeirosHandler, refusal: BudgetExceeded
 
 
 @contextmanager
-def _chat_model(name: str | None) -> Iterator[BaseChatModel]:
+def _chat_model(name: str | None) -> Generator[BaseChatModel]:
     if name is not None:
         try:
             yield init_chat_model(name)
@@ -96,7 +100,9 @@ def _chat_model(name: str | None) -> Iterator[BaseChatModel]:
             raise ConfigError(f"--model {name}: {problem}") from problem
         return
     with ScriptedServer(_answer) as server:
-        yield ChatOpenAI(model="gpt-4o", base_url=server.openai_url, api_key="not-needed", max_retries=0)
+        yield ChatOpenAI(
+            model="gpt-4o", base_url=server.openai_url, api_key=SecretStr("not-needed"), max_retries=0
+        )
 
 
 def _answer(request: Request) -> Reply:

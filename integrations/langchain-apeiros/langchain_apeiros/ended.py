@@ -6,9 +6,11 @@ import asyncio
 from types import TracebackType
 from typing import Any
 
+from langchain_core.outputs import LLMResult
+
 from apeiros_callbacks.call import Ending
 from apeiros_callbacks.errors import Refused
-from langchain_core.outputs import LLMResult
+from langchain_apeiros.plain import count, mapping
 
 __all__ = ["ending_of_error", "ending_of_task", "error_name"]
 
@@ -80,7 +82,8 @@ def _ending_of_cancel(error: BaseException) -> Ending:
         for module, function in _frames(trace):
             entered = entered or function in {"_agenerate", "_astream"}
             while_connecting = while_connecting or (
-                module.startswith("httpcore") and function in {"_connect", "connect_tcp", "wait_for_connection"}
+                module.startswith("httpcore")
+                and function in {"_connect", "connect_tcp", "wait_for_connection"}
             )
         if while_connecting:
             return "unsent"
@@ -117,14 +120,13 @@ def _status(error: BaseException, response: LLMResult | None) -> int | None:
         getattr(error, "status_code", None),
         getattr(http, "status_code", None),
         getattr(error, "code", None),
+        mapping(mapping(http).get("ResponseMetadata")).get("HTTPStatusCode"),  # botocore
     ]
-    if isinstance(http, dict):  # botocore
-        metadata = http.get("ResponseMetadata")
-        candidates.append(metadata.get("HTTPStatusCode") if isinstance(metadata, dict) else None)
     if response is not None and response.generations and response.generations[0]:
-        message: Any = getattr(response.generations[0][0], "message", None)
-        candidates.append((getattr(message, "response_metadata", None) or {}).get("status_code"))
+        message = getattr(response.generations[0][0], "message", None)
+        candidates.append(mapping(getattr(message, "response_metadata", None)).get("status_code"))
     for status in candidates:
-        if isinstance(status, int) and not isinstance(status, bool) and 100 <= status < 600:
-            return status
+        known = count(status)
+        if known is not None and 100 <= known < 600:
+            return known
     return None

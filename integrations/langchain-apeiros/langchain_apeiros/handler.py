@@ -8,18 +8,20 @@ from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec
 from uuid import UUID
 
-from apeiros_callbacks import Budget, Price, Session
-from apeiros_callbacks.call import Call, OpenCall, Outcome, Prompt
-from apeiros_callbacks.errors import Refused
-from apeiros_callbacks.ledger import Ledger
-from apeiros_callbacks.money import Dollars
-from apeiros_callbacks.prices import UnknownPricePolicy
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 
+from apeiros_callbacks import Budget, Price, Session
+from apeiros_callbacks.call import Call, OpenCall, Outcome, Prompt
+from apeiros_callbacks.display import session_html
+from apeiros_callbacks.errors import Refused
+from apeiros_callbacks.ledger import Ledger
+from apeiros_callbacks.money import Dollars
+from apeiros_callbacks.prices import UnknownPricePolicy
 from langchain_apeiros.aborts import for_graphs
 from langchain_apeiros.ended import ending_of_error, ending_of_task, error_name
+from langchain_apeiros.plain import count, text
 from langchain_apeiros.prompts import chat_prompt, chunk_text, event_text, text_prompt
 from langchain_apeiros.runs import Runs, agent_of
 from langchain_apeiros.usage import read_outcome
@@ -121,7 +123,7 @@ class ApeirosHandler(BaseCallbackHandler):
         self._live: dict[UUID, _Live] = {}
 
     def _repr_html_(self) -> str:
-        return self.session._repr_html_()
+        return session_html(self.session)
 
     # LLM calls
 
@@ -137,9 +139,15 @@ class ApeirosHandler(BaseCallbackHandler):
     ) -> None:
         """Hold what the call is expected to cost, or refuse it: nothing is sent then."""
         params: Mapping[str, Any] = kwargs.get("invocation_params") or {}
-        provider = _provider(metadata or {})
+        known = metadata or {}
         sent = messages[0] if messages else []
-        self._open(run_id, parent_run_id, metadata or {}, params, lambda: chat_prompt(sent, params, provider))
+        self._open(
+            run_id,
+            parent_run_id,
+            known,
+            params,
+            lambda: chat_prompt(sent, params, _provider(known), _model(known, params)),
+        )
 
     def on_llm_start(
         self,
@@ -153,8 +161,8 @@ class ApeirosHandler(BaseCallbackHandler):
     ) -> None:
         """The same for a completion model."""
         params: Mapping[str, Any] = kwargs.get("invocation_params") or {}
-        text = prompts[0] if prompts else ""
-        self._open(run_id, parent_run_id, metadata or {}, params, lambda: text_prompt(text))
+        sent = prompts[0] if prompts else ""
+        self._open(run_id, parent_run_id, metadata or {}, params, lambda: text_prompt(sent))
 
     @_recording
     def on_llm_new_token(self, token: Any, *, run_id: UUID, chunk: Any = None, **kwargs: Any) -> None:
@@ -277,25 +285,25 @@ class ApeirosHandler(BaseCallbackHandler):
         prompt: Callable[[], Prompt],
     ) -> Call:
         try:
-            text = prompt()
+            sent = prompt()
         except Exception as bug:  # noqa: BLE001 - a shape of message that we cannot read
             self.session.gate_failed(bug)
-            text = Prompt((), lambda _: ())  # type: ignore[arg-type,return-value]
+            sent = text_prompt("")
         return Call(
             id=str(run_id),
             provider=_provider(metadata),
             model=_model(metadata, params),
-            prompt=text,
+            prompt=sent,
             agent=agent_of(metadata),
             thread=_thread(metadata),
             root=self._runs.root(run_id, parent),
             step=metadata.get("langgraph_step"),
             max_output_tokens=_max_output(metadata, params),
             choices=_positive(params.get("n")) or 1,
-            service_tier=_tier(params),
+            service_tier=text(params.get("service_tier")),
         )
 
-    def _grow(self, live: _Live, kind: str, text: str) -> None:
+    def _grow(self, live: _Live, kind: str, piece: str) -> None:
         if live.stream is None:
             live.stream = kind
         if live.stream != kind:
@@ -304,7 +312,7 @@ class ApeirosHandler(BaseCallbackHandler):
         if live.copies > 1 and live.ticks % live.copies:
             return
         try:
-            self.session.grow_call(live.open_call, text)
+            self.session.grow_call(live.open_call, piece)
         except Refused as refusal:
             raise for_graphs(refusal) from None
 
@@ -357,15 +365,12 @@ _MAX_OUTPUT = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_
 
 def _max_output(metadata: Mapping[str, Any], params: Mapping[str, Any]) -> int | None:
     for value in (*(params.get(name) for name in _MAX_OUTPUT), metadata.get("ls_max_tokens")):
-        if _positive(value):
-            return value
+        most = _positive(value)
+        if most is not None:
+            return most
     return None
 
 
-def _positive(value: Any) -> Any:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
-
-
-def _tier(params: Mapping[str, Any]) -> str | None:
-    tier = params.get("service_tier")
-    return tier if isinstance(tier, str) else None
+def _positive(value: object) -> int | None:
+    number = count(value)
+    return number if number is not None and number > 0 else None

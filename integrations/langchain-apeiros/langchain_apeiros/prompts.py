@@ -3,37 +3,43 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeAlias, cast
 
-from apeiros_callbacks.call import Piece, Prompt
-from apeiros_callbacks.tokens import media_tokens
 from langchain_core.messages import BaseMessage
 
-__all__ = ["answer_text", "chat_prompt", "text_prompt"]
+from apeiros_callbacks.call import Piece, Prompt
+from apeiros_callbacks.tokens import image_size, media_tokens
+from langchain_apeiros.plain import items, mapping, text
+
+__all__ = ["answer_text", "chat_prompt", "chunk_text", "event_text", "text_prompt"]
 
 _SCHEMAS = ("tools", "functions", "response_format")
 """Parameters of a request that the provider reads as part of the input."""
 
 
-def chat_prompt(messages: Sequence[BaseMessage], params: Mapping[str, Any], provider: str) -> Prompt:
+def chat_prompt(
+    messages: Sequence[BaseMessage], params: Mapping[str, Any], provider: str, model: str
+) -> Prompt:
     """The prompt of a chat model: its tool schemas first, then its messages."""
     marks = [_message_mark(message) for message in messages]
+    media = partial(_media_tokens, provider=provider, model=model)
     schemas = [params[name] for name in _SCHEMAS if params.get(name)]
     if not schemas:
-        return Prompt(tuple(marks), lambda i: _message_piece(messages[i], provider))
+        return Prompt(tuple(marks), lambda i: _message_piece(messages[i], media))
     # One repr serves as mark and as text: schemas are the same objects, or equal, from call to call.
-    text = repr(schemas)
+    described = repr(schemas)
 
     def piece(i: int) -> Piece:
-        return Piece(text) if i == 0 else _message_piece(messages[i - 1], provider)
+        return Piece(described) if i == 0 else _message_piece(messages[i - 1], media)
 
-    return Prompt((hash(text), *marks), piece)
+    return Prompt((hash(described), *marks), piece)
 
 
-def text_prompt(text: str) -> Prompt:
+def text_prompt(prompt: str) -> Prompt:
     """The prompt of a completion model."""
-    return Prompt((hash(text),), lambda _: Piece(text))
+    return Prompt((hash(prompt),), lambda _: Piece(prompt))
 
 
 def _message_mark(message: BaseMessage) -> int:
@@ -49,101 +55,123 @@ def _message_mark(message: BaseMessage) -> int:
 def _mark(value: object) -> int:
     """A hash of plain data; a string's hash is kept by the string, so a second time costs nothing."""
     if isinstance(value, dict):
-        return hash(tuple((key, _mark(part)) for key, part in value.items()))
+        return hash(tuple((key, _mark(part)) for key, part in mapping(cast("object", value)).items()))
     if isinstance(value, list):
-        return hash(tuple(_mark(part) for part in value))
+        return hash(tuple(_mark(part) for part in items(cast("object", value))))
     return hash(value) if isinstance(value, str | int | float | bytes) else hash(repr(value))
 
 
-def _message_piece(message: BaseMessage, provider: str) -> Piece:
+Media: TypeAlias = Callable[[str, Mapping[str, Any]], int]
+"""The tokens of a content block of some kind of media."""
+
+
+def _message_piece(message: BaseMessage, media: Media) -> Piece:
     parts: list[str] = []
-    media = 0
-    content = message.content
+    tokens = _read_content(message.content, parts, media)
+    parts.extend(f"{call.get('name')}{_json(call.get('args'))}" for call in _tool_calls(message))
+    return Piece("\n".join(parts), tokens)
+
+
+def _tool_calls(message: BaseMessage) -> Sequence[Mapping[str, Any]]:
+    return items(vars(message).get("tool_calls"))
+
+
+def _read_content(content: object, parts: list[str], media: Media) -> int:
+    """Add the text of a message or a block to `parts`; give the tokens of its media."""
     if isinstance(content, str):
         parts.append(content)
-    else:
-        for block in content:
-            if isinstance(block, str):
-                parts.append(block)
-            else:
-                media += _read_block(block, parts, provider)
-    parts.extend(_tool_call_texts(message))
-    return Piece("\n".join(parts), media)
-
-
-def _tool_call_texts(message: object) -> list[str]:
-    calls = getattr(message, "tool_calls", None) or ()
-    return [f"{call['name']}{json.dumps(call['args'], default=str)}" for call in calls]
+        return 0
+    return sum(_read_block(block, parts, media) for block in items(content))
 
 
 # Content blocks by type, in the providers' and LangChain's own dialects.
-_MEDIA = {
+_MEDIA_KINDS = {
     "image": "image",
     "image_url": "image",
     "input_image": "image",
-    "media": "file",
     "audio": "audio",
     "input_audio": "audio",
     "video": "video",
+    "media": "file",
     "file": "file",
     "document": "file",
     "input_file": "file",
 }
 _TEXT_KEYS = ("text", "thinking", "reasoning", "content", "output", "input", "partial_json", "arguments")
+_TOOL_CALLS = frozenset({"tool_use", "tool_call", "function_call"})
 
 
-def _read_block(block: Mapping[str, Any], parts: list[str], provider: str) -> int:
-    """Add a content block's text to `parts`; give the tokens of its media, never their base64 length."""
-    kind = _MEDIA.get(str(block.get("type")))
-    if kind is not None:
-        return _media(kind, block, provider)
-    if block.get("type") in {"tool_use", "tool_call", "function_call"} and "name" in block:
+def _read_block(block: object, parts: list[str], media: Media) -> int:
+    if isinstance(block, str):
+        parts.append(block)
+        return 0
+    fields = mapping(block)
+    block_type = fields.get("type")
+    if block_type in _MEDIA_KINDS:
+        return media(_MEDIA_KINDS[block_type], fields)
+    if block_type in _TOOL_CALLS:
         return 0  # the message's own tool_calls say the same
-    media = 0
+    tokens = 0
     for key in _TEXT_KEYS:
-        value = block.get(key)
-        if isinstance(value, str):
-            parts.append(value)
-        elif isinstance(value, list):
-            for inner in value:
-                if isinstance(inner, Mapping):
-                    media += _read_block(inner, parts, provider)
-        elif isinstance(value, Mapping):
-            parts.append(json.dumps(value, default=str))
-    return media
+        value = fields.get(key)
+        if isinstance(value, Mapping):
+            parts.append(_json(mapping(cast("object", value))))
+        else:
+            tokens += _read_content(value, parts, media)
+    return tokens
 
 
-def _media(kind: str, block: Mapping[str, Any], provider: str) -> int:
-    return media_tokens(kind, provider=provider)
+def _json(value: object) -> str:
+    return json.dumps(value, default=str, ensure_ascii=False)
 
 
-def answer_text(message: object, text: str) -> str:
+def _media_tokens(kind: str, block: Mapping[str, Any], *, provider: str, model: str) -> int:
+    """The documented estimate for an image, a sound, a film or a file; never its base64 length."""
+    inner = mapping(block.get(str(block.get("type")))) or mapping(block.get("source")) or block
+    mime = str(inner.get("media_type") or inner.get("mime_type") or inner.get("format") or "")
+    named = mime.partition("/")[0]
+    kind = named if named in {"image", "audio", "video"} else kind
+    data = next((inner[key] for key in _DATA_KEYS if isinstance(inner.get(key), str)), "")
+    data = data or text(block.get("image_url")) or ""
+    size = image_size(data) if kind == "image" and not data.startswith("http") else None
+    width, height = size or (None, None)
+    return media_tokens(
+        kind,
+        provider=provider,
+        model=model,
+        detail=text(inner.get("detail")) or text(block.get("detail")),
+        width=width,
+        height=height,
+        size_bytes=None if not data or data.startswith("http") else len(data) * 3 // 4,
+    )
+
+
+_DATA_KEYS = ("data", "base64", "url", "file_data")
+
+
+def _no_media(kind: str, block: Mapping[str, Any]) -> int:
+    return 0
+
+
+def answer_text(message: object, answer: str) -> str:
     """All that an answer says, to be counted where the provider reported no usage."""
-    if not isinstance(message, BaseMessage):
-        return text
-    return _message_piece(message, "").text
+    return _message_piece(message, _no_media).text if isinstance(message, BaseMessage) else answer
 
 
 def chunk_text(token: object, chunk: Any) -> str:
-    """What a streamed chunk adds to the answer: its text, or the arguments of a tool call."""
+    """What a streamed chunk adds to the answer: its text, or the name and arguments of a tool call."""
     if isinstance(token, str) and token:
         return token
     message = getattr(chunk, "message", None)
-    parts = [str(call.get("args") or "") + str(call.get("name") or "") for call in _tool_call_chunks(message)]
-    if isinstance(token, list):
-        for block in token:
-            if isinstance(block, str):
-                parts.append(block)
-            elif block.get("type") not in {"tool_use", "input_json_delta"}:
-                _read_block(block, parts, "")
+    calls = items(getattr(message, "tool_call_chunks", None))
+    parts = [f"{call.get('name') or ''}{call.get('args') or ''}" for call in calls]
+    for block in items(token):
+        if mapping(block).get("type") != "input_json_delta":
+            _read_block(block, parts, _no_media)
     return "".join(parts)
-
-
-def _tool_call_chunks(message: Any) -> Sequence[Mapping[str, Any]]:
-    return getattr(message, "tool_call_chunks", None) or ()
 
 
 def event_text(event: Mapping[str, Any]) -> str:
     """What an event of a typed stream adds to the answer."""
-    delta = event.get("delta") or {}
+    delta = mapping(event.get("delta"))
     return "".join(str(delta[key]) for key in ("text", "reasoning", "args") if delta.get(key))

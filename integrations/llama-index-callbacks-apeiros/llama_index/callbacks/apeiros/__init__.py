@@ -8,6 +8,6 @@ __all__: list[str] = []
 def __getattr__(name: str) -> NoReturn:
     if name == "ApeirosHandler":
         raise ImportError(
-            "there is no ApeirosHandler for LlamaIndex yet; with LangChain, use langchain_apeiros.ApeirosHandler"
+            "there is no ApeirosHandler for LlamaIndex yet; for LangChain there is langchain_apeiros"
         )
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
