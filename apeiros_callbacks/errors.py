@@ -7,6 +7,7 @@
     ├── InvalidUsage                token counts that cannot be; also a ValueError
     ├── Refused                     a call was not sent, nothing was spent
     │   ├── BudgetExceeded          it is expected to pass a budget
+    │   ├── Unbounded               a strict budget is set and the call declares no maximum
     │   ├── UnknownPrice            a budget is set and nobody knows what the call costs
     │   ├── StoppedByFinding        a detector's finding is set to "raise"
     │   └── GateFailed              the check itself failed while a budget is set
@@ -41,6 +42,7 @@ __all__ = [
     "LedgerUnavailable",
     "Refused",
     "StoppedByFinding",
+    "Unbounded",
     "UnknownPrice",
 ]
 
@@ -176,6 +178,24 @@ class UnknownPrice(Refused):
             f"no price is known for {name!r}{because}, so a budget cannot be kept. It was not sent. "
             f'Add prices={{"{self.model}": Price(input=…, output=…)}} in USD per million tokens, '
             f'or models={{"{self.model}": "openai:gpt-4o"}} when it is another name of a listed model.'
+        )
+
+
+class Unbounded(Refused):
+    """A strict budget is set and the call declares no maximum for its answer.
+
+    Attributes:
+        model: the model that was asked for.
+    """
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        super().__init__(model)
+
+    def __str__(self) -> str:
+        return (
+            f"a strict budget needs a bound, and this call to {self.model} declares no maximum for its "
+            "answer. It was not sent. Set max_tokens on the model, or leave out strict=True."
         )
 
 

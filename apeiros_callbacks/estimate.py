@@ -59,15 +59,16 @@ class _Lane:
     __slots__ = ("anchors",)
 
     def __init__(self) -> None:
-        self.anchors: deque[_Anchor] = deque(maxlen=_ANCHORS)
+        # Replaced, never changed: another thread may be reading it.
+        self.anchors: tuple[_Anchor, ...] = ()
 
-    def learn(self, anchor: _Anchor) -> None:
-        kept = [old for old in tuple(self.anchors) if old.marks != anchor.marks]
-        self.anchors = deque([*kept, anchor], maxlen=_ANCHORS)
+    def learn(self, marks: tuple[int, ...], input_tokens: int) -> None:
+        kept = [old for old in self.anchors if old.marks != marks]
+        self.anchors = (_Anchor(marks, input_tokens), *kept[: _ANCHORS - 1])
 
     def longest_prefix(self, marks: tuple[int, ...]) -> _Anchor | None:
         best: _Anchor | None = None
-        for anchor in tuple(self.anchors):  # a copy: another thread may learn meanwhile
+        for anchor in self.anchors:
             n = len(anchor.marks)
             if n <= len(marks) and (best is None or n > len(best.marks)) and marks[:n] == anchor.marks:
                 best = anchor
@@ -115,7 +116,7 @@ class Estimator:
         if usage.input_tokens:
             lane = self._lanes.get_or_make(_lane_key(call), _Lane)
             marks = call.prompt.marks
-            lane.learn(_Anchor(marks, usage.input_tokens))
+            lane.learn(marks, usage.input_tokens)
             if estimate is not None and estimate.counted_tokens:
                 self._learn_ratio(call, usage.input_tokens - estimate.known_tokens, estimate.counted_tokens)
 

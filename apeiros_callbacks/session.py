@@ -24,7 +24,14 @@ from apeiros_callbacks.call import Call, OpenCall, Outcome, Piece, Prompt
 from apeiros_callbacks.detectors import BudgetExceededDetector, Detector, Finding, Lanes, built_in_detectors
 from apeiros_callbacks.display import Findings, session_html, session_line, session_text
 from apeiros_callbacks.entry import Entry
-from apeiros_callbacks.errors import BudgetExceeded, GateFailed, Refused, StoppedByFinding, UnknownPrice
+from apeiros_callbacks.errors import (
+    BudgetExceeded,
+    GateFailed,
+    Refused,
+    StoppedByFinding,
+    Unbounded,
+    UnknownPrice,
+)
 from apeiros_callbacks.estimate import Estimate, Estimator, count_answer
 from apeiros_callbacks.ledger import Ledger, open_ledger
 from apeiros_callbacks.money import Dollars
@@ -73,7 +80,9 @@ class Session:
             ``"refuse"`` it, ``"assume"`` $3 and $15 per million tokens, or ``"allow"`` it uncounted.
         on: actions by finding, for instance ``{"retry_loop": "raise"}``.
         on_exceeded: the action for ``budget_exceeded`` where `on` has none: ``"raise"`` or ``"warn"``.
-        strict: hold an upper bound of each call instead of a guess.
+        strict: hold the most that a call can cost instead of what it is expected to: one token for each
+            byte sent, the declared maximum for the answer, the dearest rates. The budget is never passed
+            then, and fewer calls fit into it. A call that declares no maximum is refused.
         enforce: False watches only: what would be refused is logged and goes on. So does
             ``APEIROS_ENFORCE=0`` in the environment, for every session.
         clock: gives the present time; for tests.
@@ -129,8 +138,9 @@ class Session:
         self._ledger = (
             open_ledger(_ledger_url(ledger)) if ledger is None or isinstance(ledger, str) else ledger
         )
-        warm_prices()
-        warm_tokens(wait=not _in_event_loop())
+        wait = not _in_event_loop()
+        warm_prices(wait=wait)
+        warm_tokens(wait=wait)
 
     # The way of one call
 
@@ -144,6 +154,7 @@ class Session:
             BudgetExceeded: it is expected to pass the budget.
             UnknownPrice: a budget is set and its price is not known.
             StoppedByFinding: a detector's finding is set to ``"raise"``.
+            Unbounded: the session is strict and the call declares no maximum for its answer.
             GateFailed: the check itself failed and a budget is set.
         """
         again = self._open.get(call.id)
@@ -333,7 +344,7 @@ class Session:
                 scopes = scopes if need.nano else ()  # a tool without a price is never refused
             else:
                 estimate = self._estimator.estimate(call)
-                need = _need(estimate, rates)
+                need = self._need(call, estimate, rates)
         self._judge_again(call, need)
         hold, over = self._accounts.hold(scopes, need, model=call.model, force=not self._raises)
         if over is not None:
@@ -345,6 +356,19 @@ class Session:
             self._accounts.release(hold)
             raise StoppedByFinding(finding)
         return self._admit(call, hold, estimate, rates)
+
+    def _need(self, call: Call, estimate: Estimate, rates: Rates | None) -> Need:
+        """What to hold for a call: what it is expected to cost, or under ``strict`` the most it can."""
+        tokens = estimate.input_tokens, estimate.output_tokens
+        if rates is None:
+            nano = 0
+        elif not self._estimator.strict:
+            nano = rates.cost_nano(Usage(input_tokens=tokens[0], output_tokens=tokens[1]))
+        elif call.max_output_tokens is None and self._enforce:
+            raise Unbounded(call.model)
+        else:
+            nano = rates.bound_nano(*tokens)
+        return Need(nano, 1, sum(tokens))
 
     def _scopes(self, call: Call) -> tuple[Account, ...]:
         """The scopes whose limits this call must keep."""
@@ -430,7 +454,8 @@ class Session:
             return
         ahead = output + max(_STEP_TOKENS, output // 4)
         for target in (ahead, output):
-            need = _need(estimate._replace(output_tokens=target), open_call.rates)
+            grown = estimate._replace(output_tokens=target)
+            need = self._need(call, grown, open_call.rates)
             over = self._accounts.extend(open_call.hold, need, model=call.model, force=not self._raises)
             if over is None or not self._raises:
                 open_call.held_output = target
@@ -514,11 +539,6 @@ class Session:
             self._health = replace(self._health, failures=self._health.failures + 1)
         if first:
             logger.error("%s went wrong; it is counted in session.health", doing, exc_info=bug)
-
-
-def _need(estimate: Estimate, rates: Rates | None) -> Need:
-    usage = Usage(input_tokens=estimate.input_tokens, output_tokens=estimate.output_tokens)
-    return Need(rates.cost_nano(usage) if rates else 0, 1, usage.total_tokens)
 
 
 def _ledger_url(given: str | None) -> str:

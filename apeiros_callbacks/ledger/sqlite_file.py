@@ -110,7 +110,8 @@ def explain(error: Exception, path: Path, timeout: float) -> LedgerError:
             "Put back a copy of it, or move it away to begin a new one."
         )
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        todo = f"another program has locked it for more than {timeout:g} s. Close that program, or wait longer with ?timeout=30"
+        held = f"another program has locked it for more than {timeout:g} s"
+        todo = f"{held}. Close that program, or wait longer with ?timeout=30"
     elif code.startswith("SQLITE_FULL"):
         todo = "the disk is full. Free some space"
     elif code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
@@ -190,7 +191,7 @@ def _check_owner(connection: sqlite3.Connection) -> None:
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection, timeout: float) -> None:
-    # Switching a new file over fails at once, without the timeout, when another process reads it.
+    # Switching a new file over fails at once, whatever the timeout, when another process writes it.
     deadline = time.monotonic() + timeout
     while True:
         try:

@@ -7,14 +7,15 @@ ever, follows a snapshot that other code may have replaced, and reads ``azure_op
 
 from __future__ import annotations
 
+import os
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from difflib import get_close_matches
-from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from apeiros_callbacks.entry import PriceCertainty
 from apeiros_callbacks.money import EXACT
@@ -169,18 +170,54 @@ class Catalog:
         return [model for maker in _MAKERS for model in self._by_name[squeeze(maker)].models]
 
 
-@cache
+_loading = threading.Lock()
+_loaded: Catalog | None = None
+
+
 def catalog() -> Catalog:
-    """The price data, loaded on the first call."""
-    from genai_prices import __version__
-    from genai_prices.data import providers
+    """The price data, loaded on the first call; waits where another thread is loading it."""
+    if _loaded is None:
+        with _loading:
+            _load()
+    return cast("Catalog", _loaded)
 
-    return Catalog(providers, __version__)
+
+def warm(*, wait: bool = True) -> None:
+    """Load the price data now, which takes about 0.15 seconds, instead of when the first call is priced.
+
+    Args:
+        wait: False loads it in a thread of its own, so that an event loop reads no file.
+    """
+    if wait:
+        catalog()
+    elif _loaded is None and _loading.acquire(blocking=False):
+        # Held from here on, so that whoever needs the data waits for the thread and does not load it too.
+        threading.Thread(target=_load_and_release, name="apeiros-prices", daemon=True).start()
 
 
-def warm() -> None:
-    """Load the price data now, which takes about 0.15 seconds, instead of when the first call is priced."""
-    catalog()
+def _load() -> None:
+    global _loaded
+    if _loaded is None:
+        from genai_prices import __version__
+        from genai_prices.data import providers
+
+        _loaded = Catalog(providers, __version__)
+
+
+def _load_and_release() -> None:
+    try:
+        _load()
+    finally:
+        _loading.release()
+
+
+def _after_fork() -> None:
+    global _loading
+    _loading = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _covered(row: Row, at: datetime, pair: tuple[str, str], asked: Mapping[str, str]) -> bool:

@@ -17,7 +17,7 @@ from apeiros_callbacks import (
     StoppedByFinding,
     UnknownPrice,
 )
-from apeiros_callbacks.errors import GateFailed
+from apeiros_callbacks.errors import GateFailed, Unbounded
 from apeiros_callbacks.testing import Reply
 from langchain_apeiros import ApeirosHandler
 from tests.langchain.clients import openai
@@ -170,3 +170,25 @@ def test_a_failure_while_recording_does_not_reach_the_chain(
     assert handler.session.health.failures == 1
     assert len(handler.session.entries()) == 1
     assert handler.session.open_holds == 0
+
+
+def test_a_guess_can_be_passed_and_a_bound_cannot(serve: Any) -> None:
+    # Seven short answers, then one as long as the request allows: 6 cents each, then 48.
+    replies = [*[Reply("hi", input_tokens=10, output_tokens=100)] * 7, Reply("hi", output_tokens=800)]
+    spent = {}
+    for strict in (False, True):
+        handler = ApeirosHandler(budget=0.5, strict=strict, prices={"*": Price(input=0, output=600)})
+        model = openai(serve(*replies), max_tokens=800)
+        with pytest.raises(BudgetExceeded):
+            for _ in range(20):
+                model.invoke("hello", {"callbacks": [handler]})
+        spent[strict] = handler.session.spent
+        assert handler.session.open_holds == 0
+    assert spent == {False: Decimal("0.90"), True: Decimal("0.06")}
+
+
+def test_a_strict_budget_needs_a_maximum(serve: Any) -> None:
+    server = serve(Reply("hi"))
+    with pytest.raises(Unbounded, match="Set max_tokens on the model"):
+        openai(server).invoke("hello", {"callbacks": [ApeirosHandler(budget=0.5, strict=True)]})
+    assert server.request_count == 0

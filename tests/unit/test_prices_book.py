@@ -161,7 +161,7 @@ class TestCache:
         wrong: list[object] = []
 
         def look(offset: int) -> None:
-            for number in range(offset, offset + 1_500):
+            for number in range(offset, offset + 800):
                 found = book.rates("openai", f"big-{number}", AT)
                 if found is None or found.cost_nano(CALL) != 11_000_000:
                     wrong.append(found)
@@ -183,4 +183,4 @@ def test_importing_does_not_load_the_price_data() -> None:
         "book = prices.PriceBook({'a': prices.Price(input=1)}, {'b': 'azure:c'}); book.tool('x');"
         "assert 'genai_prices' not in sys.modules; prices.warm(); assert 'genai_prices.data' in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)  # noqa: S603
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections import Counter
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from apeiros_callbacks.ledger import open_ledger
+from tests.contract.files import check, found
 from tests.contract.processes import finish, locked, run, start
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -19,17 +17,6 @@ forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no f
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "ledger.db"
-
-
-def found(path: Path) -> list[str]:
-    with closing(open_ledger(f"sqlite:///{path}")) as ledger:
-        return [one.id for one in ledger.entries()]
-
-
-def check(path: Path) -> None:
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
 @forks
@@ -179,7 +166,8 @@ def test_a_process_of_multiprocessing_that_just_ends(path: Path, method: str) ->
     _, complaints = run(
         """
         import multiprocessing
-        from tests.contract.processes import append_many
+        from tests.contract.files import check, found
+from tests.contract.processes import append_many
 
         method = sys.argv[2]
         ledger = open_ledger(url)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections import Counter
 from contextlib import closing
@@ -12,23 +11,13 @@ import pytest
 
 from apeiros_callbacks.ledger import open_ledger
 from tests.contract.entries import until
+from tests.contract.files import check, found
 from tests.contract.processes import finish, locked, run, start
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "ledger.db"
-
-
-def found(path: Path) -> list[str]:
-    with closing(open_ledger(f"sqlite:///{path}")) as ledger:
-        return [one.id for one in ledger.entries()]
-
-
-def check(path: Path) -> None:
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
 # --- killed

@@ -80,6 +80,8 @@ class ApeirosHandler(BaseCallbackHandler):
         unknown_price: ``"refuse"``, ``"assume"`` or ``"allow"`` a model whose price is not known, while a
             budget in dollars is set.
         on: actions by finding, for instance ``{"retry_loop": "raise"}``.
+        strict: hold the most that a call can cost, so that the budget is never passed; a call without
+            ``max_tokens`` is refused.
         enforce: False watches only: what would be refused is logged and goes on.
 
     Raises:
@@ -107,6 +109,7 @@ class ApeirosHandler(BaseCallbackHandler):
         models: Mapping[str, str] | None = None,
         unknown_price: UnknownPricePolicy = "refuse",
         on: Mapping[str, str] | None = None,
+        strict: bool = False,
         enforce: bool = True,
     ) -> None:
         super().__init__()
@@ -117,6 +120,7 @@ class ApeirosHandler(BaseCallbackHandler):
             models=models,
             unknown_price=unknown_price,
             on=on,
+            strict=strict,
             enforce=enforce,
         )
         self._runs = Runs()
