@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from apeiros_callbacks.entry import Entry, EntryKind
@@ -91,10 +92,18 @@ class Outcome:
     ending: Ending
     usage: Usage | None = None
     """What the provider reported; None when it reported nothing usable."""
+    output_tokens: int | None = None
+    """What it reported of the answer, where the rest of `usage` is missing or cannot be."""
+    cost: Decimal | None = None
+    """US dollars that the provider itself reported for the call; they win over any price."""
+    lost: tuple[str, ...] = ()
+    """What changes the price and did not reach us, such as ``cache_write_1h``: the client drops it."""
     model: str | None = None
     """The model that answered, where the answer says."""
     service_tier: str | None = None
     """The tier that answered, where the answer says."""
+    speed: str | None = None
+    """The speed that answered, where it is sold apart: Anthropic's ``fast``."""
     text: str | None = None
     """The answer, to be counted when no usage was reported. It is not kept."""
     cached: bool = False

@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from apeiros_callbacks.errors import ApeirosError
+
 __all__ = ["app", "main"]
 
 app = typer.Typer(
@@ -77,7 +79,12 @@ def demo(
                 markup=False,
             )
         raise typer.Exit(2) from None
-    raise typer.Exit(OVER_BUDGET if demonstration.run(console, model=model, budget=budget) else 0)
+    try:
+        over = demonstration.run(console, model=model, budget=budget)
+    except ApeirosError as problem:
+        console.print(str(problem), style="red", markup=False)
+        raise typer.Exit(2) from None
+    raise typer.Exit(OVER_BUDGET if over else 0)
 
 
 def main() -> None:

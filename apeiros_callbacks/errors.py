@@ -154,7 +154,8 @@ def _amount(value: Decimal, unit: str) -> str:
         return f"{value:,} {unit}"
     digits = 4 if value == 0 else min(9, max(4, 1 - value.adjusted()))
     whole, _, part = f"{value:,.{digits}f}".partition(".")
-    return f"${whole}.{part.rstrip('0').ljust(2, '0')}"
+    part = part.rstrip("0")
+    return f"${whole}.{part.ljust(2 if len(part) <= 2 else 4, '0')}"
 
 
 class UnknownPrice(Refused):

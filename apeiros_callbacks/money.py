@@ -59,8 +59,10 @@ def to_nano_up(amount: Decimal) -> int:
 
 
 def from_nano(nano: int) -> Decimal:
-    """US dollars of a counter, exactly."""
-    return Decimal(nano).scaleb(-_NANO_DIGITS, EXACT)
+    """US dollars of a counter, exactly, without zeros at the end."""
+    amount = Decimal(nano).scaleb(-_NANO_DIGITS, EXACT)
+    whole = amount.to_integral_value()
+    return whole if amount == whole else amount.normalize(EXACT)
 
 
 def show_usd(amount: Decimal | None, digits: int = 4) -> str:

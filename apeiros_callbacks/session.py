@@ -18,7 +18,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from apeiros_callbacks.call import Call, OpenCall, Outcome, Piece, Prompt
 from apeiros_callbacks.detectors import BudgetExceededDetector, Detector, Finding, Lanes, built_in_detectors
@@ -60,6 +60,15 @@ _ROOTS = 10_000
 _CLOSED = 50_000
 _STEP_TOKENS = 64
 """A stream's hold grows by a quarter of its output, and by at least this many tokens."""
+
+
+class _Refused(NamedTuple):
+    """What was refused last in a root run."""
+
+    refusal: BudgetExceeded
+    need: Need
+    model: str
+    prompt: int
 
 
 def utc_now() -> datetime:
@@ -132,7 +141,7 @@ class Session:
         self._open: dict[str, OpenCall] = {}
         self._attempts: Recent[str, int] = Recent(_CLOSED)
         self._provisional: Recent[str, OpenCall] = Recent()
-        self._refused: Recent[str, tuple[BudgetExceeded, Need]] = Recent(_ROOTS)
+        self._refused: Recent[str, _Refused] = Recent(_ROOTS)
         self._stopped: Recent[str, Finding] = Recent(_ROOTS)
         self._health = Health()
         self._ledger = (
@@ -401,9 +410,9 @@ class Session:
         before = self._refused.get(call.root) if call.root else None
         if before is None or not self._raises:
             return
-        refusal, refused_need = before
-        if need.nano and need.nano >= refused_need.nano:
-            raise self._refusal(call, copy.copy(refusal), refused_need)
+        same = before.model == call.model and before.prompt == hash(call.prompt.marks)
+        if need.nano and (same or need.nano >= before.need.nano):
+            raise self._refusal(call, copy.copy(before.refusal), before.need)
 
     def _refusal(self, call: Call, refusal: BudgetExceeded, need: Need) -> BudgetExceeded:
         """Note a refusal: its finding, its root run, what the person can do."""
@@ -413,7 +422,7 @@ class Session:
             self._note(finding)
         if self._raises:
             if call.root:
-                self._refused.set(call.root, (refusal, need))
+                self._refused.set(call.root, _Refused(refusal, need, call.model, hash(call.prompt.marks)))
         elif not self._enforce:
             logger.warning("not enforced: %s", refusal)
         return refusal

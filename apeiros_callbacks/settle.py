@@ -63,7 +63,7 @@ def settle(
         price_certainty=charge.certainty,
         cached=outcome.cached,
         unit_prices=charge.unit_prices,
-        price_source=charge.source,
+        price_source=_source(charge),
         started_at=open_call.started_at,
         ended_at=now,
         error=outcome.error,
@@ -77,7 +77,8 @@ def _usage(open_call: OpenCall, outcome: Outcome, estimator: Estimator) -> tuple
     if open_call.call.kind == "tool" or outcome.cached:
         return _NOTHING, "reported"
     if outcome.usage is not None:
-        return outcome.usage, "reported"
+        # Of an answer that was not read to its end, the last report that came may not be the last there is.
+        return outcome.usage, "estimated" if outcome.ending == "cut" else "reported"
     if outcome.ending == "failed":
         return _NOTHING, "assumed"
     return _counted(open_call, outcome, estimator), "estimated"
@@ -86,7 +87,9 @@ def _usage(open_call: OpenCall, outcome: Outcome, estimator: Estimator) -> tuple
 def _counted(open_call: OpenCall, outcome: Outcome, estimator: Estimator) -> Usage:
     call = open_call.call
     estimate = open_call.estimate or estimator.estimate(call)
-    if open_call.state == "growing":
+    if outcome.output_tokens is not None:
+        output = outcome.output_tokens
+    elif open_call.state == "growing":
         output = open_call.count_output(partial(count_answer, call))
     elif outcome.text is not None:
         output = count_answer(call, outcome.text)
@@ -102,10 +105,27 @@ def _charge(open_call: OpenCall, outcome: Outcome, usage: Usage, model: str, boo
     call = open_call.call
     if outcome.cached or outcome.ending == "failed":
         return _FREE
+    if outcome.cost is not None:
+        source = f"reported by {call.provider or 'the provider'}"
+        return Charge(amount=outcome.cost, certainty="listed", unit_prices={}, source=source)
     rates = _rates(open_call, outcome, model, book)
     if rates is not None:
-        return rates.charge(usage)
+        return _without(rates.charge(usage), outcome.lost)
     return _FREE if call.kind == "tool" else _UNPRICED
+
+
+def _without(charge: Charge, lost: tuple[str, ...]) -> Charge:
+    """The charge of a call of which something that changes its price is not known."""
+    if not lost or charge.certainty == "free":
+        return charge
+    sound = charge.certainty in {"listed", "override"}
+    missing = tuple(dict.fromkeys((*charge.missing, *lost)))
+    return replace(charge, certainty="partial" if sound else charge.certainty, missing=missing)
+
+
+def _source(charge: Charge) -> str:
+    """What the prices are from, and what is not in them: ``genai-prices 0.2.3 openai/gpt-4o, no …``."""
+    return f"{charge.source}, no {', '.join(charge.missing)}" if charge.missing else charge.source
 
 
 def _rates(open_call: OpenCall, outcome: Outcome, model: str, book: PriceBook) -> Rates | None:
@@ -114,7 +134,9 @@ def _rates(open_call: OpenCall, outcome: Outcome, model: str, book: PriceBook) -
     if call.kind == "tool":
         return book.tool(call.model)
     tier = outcome.service_tier or call.service_tier
-    context = {"service_tier": tier} if tier else None
+    context = {"service_tier": tier} if tier else {}
+    if outcome.speed:
+        context["speed"] = outcome.speed
     return book.answered(call.provider, call.model, model, open_call.started_at, context)
 
 

@@ -1,4 +1,4 @@
-"""What a provider reported for one call: tokens by bucket."""
+"""What a provider reported for one call: tokens by bucket, and searches that are billed apart."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ MOST_TOKENS = 10**12
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """Tokens of one call. Parts are counted within their whole, never beside it.
+
+    Searches that the provider ran for the call are no tokens and no part of any: they are billed apart.
 
     Raises:
         InvalidUsage: a count is not a whole number of zero or more, or a part exceeds its whole.
@@ -40,6 +42,11 @@ class Usage:
     """The part of the input that is audio."""
     output_audio_tokens: int = 0
     """The part of the output that is audio."""
+    web_searches: int = 0
+    """Web searches that the provider ran and bills apart: requests, queries or grounded answers, by what
+    it charges for."""
+    file_searches: int = 0
+    """Searches of the provider's own file stores."""
 
     def __post_init__(self) -> None:
         if (
@@ -54,6 +61,8 @@ class Usage:
                 or self.reasoning_tokens
                 or self.input_audio_tokens
                 or self.output_audio_tokens
+                or self.web_searches
+                or self.file_searches
             )
         ):
             return  # the ordinary call, on the path of every call: nothing more to look at
@@ -63,7 +72,8 @@ class Usage:
         for field in fields(self):
             count = getattr(self, field.name)
             if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= MOST_TOKENS:
-                raise InvalidUsage(f"{field.name} must be a whole number of tokens, 0 or more, got {count!r}")
+                unit = "tokens" if field.name.endswith("_tokens") else "searches"
+                raise InvalidUsage(f"{field.name} must be a whole number of {unit}, 0 or more, got {count!r}")
         for part, whole in (
             ("cache_write_1h_tokens", self.cache_write_tokens),
             ("reasoning_tokens", self.output_tokens),

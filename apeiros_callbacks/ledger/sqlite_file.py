@@ -63,9 +63,8 @@ def open_for_writing(path: Path, synchronous: Synchronous, timeout: float) -> sq
         _use_write_ahead_log(connection, timeout)
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute("PRAGMA foreign_keys = ON")
-        # SQLite opens a file that it may not write without a word.
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("ROLLBACK")
+        # SQLite opens a file that it may not write without a word, and even begins a transaction in it.
+        connection.execute("DELETE FROM charge WHERE false")
     except BaseException:
         connection.close()
         raise

@@ -8,9 +8,11 @@ from typing import Final
 
 from apeiros_callbacks.money import EXACT
 
-__all__ = ["NANO_DIGITS", "Band", "scale_of", "scaled"]
+__all__ = ["FEES", "NANO_DIGITS", "Band", "scale_of", "scaled"]
 
 NANO_DIGITS: Final = 9
+FEES: Final = ("call", "web_search", "file_search")
+"""What is paid by the piece: USD for each, and not per million."""
 _MILLION: Final = 1_000_000
 # What a bucket costs where it has no rate of its own: the rate of the bucket it is a part of.
 _FALLBACK: Final = {
@@ -40,7 +42,7 @@ class Band:
     )  # fmt: skip
 
     def __init__(self, start: int, prices: Mapping[str, Decimal], scale: int) -> None:
-        own = {bucket: scaled(rate, scale) for bucket, rate in prices.items() if bucket != "call"}
+        own = {bucket: scaled(rate, scale) for bucket, rate in prices.items() if bucket not in FEES}
         rate = {"input": 0, "output": 0} | own
         for bucket, whole in _FALLBACK.items():
             rate.setdefault(bucket, rate[whole])

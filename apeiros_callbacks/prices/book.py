@@ -169,9 +169,8 @@ class PriceBook:
         if not names:
             return _NO_QUOTE
         for given in names:
-            for named in dict.fromkeys((given, split(*given))):
-                if price := self._overrides.find(*named):
-                    return _Quote(fixed=_declared(price), declared=True)
+            if price := self._overrides.find(given, split(*given)):
+                return _Quote(fixed=_declared(price), declared=True)
         named = split(*names[-1])
         declared = len(names) > 1
         if is_local(*named):

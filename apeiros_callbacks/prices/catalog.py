@@ -42,7 +42,12 @@ _BUCKETS: Final = {
     "input_video_mtok": "input_video",
     "output_video_mtok": "output_video",
 }
-_PER_THOUSAND_CALLS = "requests_kcount"
+_PER_THOUSAND: Final = {
+    "requests_kcount": "call",
+    "web_searches_kcount": "web_search",
+    "storage_searches_kcount": "file_search",
+}
+_SEARCHES: Final = frozenset({"web_search", "file_search"})
 
 # Names that their provider has moved to a newer model, while the data still prices the old one.
 # Seen in 0.2.3; the price is kept, because nothing says what the name stands for now, as an assumed one.
@@ -114,6 +119,10 @@ class Catalog:
         except KeyError:
             return self._standard.setdefault(key, self._made(row, price, ()))
 
+    def at(self, url: str) -> str | None:
+        """The provider whose API has this address."""
+        return next((provider.id for provider in self._all if re.match(provider.api_pattern, url)), None)
+
     def like(self, provider: str, model: str) -> str | None:
         """The id of a listed model that this name may be a slip of, with the same numbers in it."""
         known = self._by_name.get(squeeze(provider))
@@ -124,7 +133,8 @@ class Catalog:
 
     def _made(self, row: Row, price: ModelPrice, missing: tuple[str, ...]) -> Rates | None:
         base, tiers = _steps(price)
-        if not any(rate for _, step in [(0, base), *tiers] for rate in step.values()):
+        steps = [base, *(step for _, step in tiers)]
+        if not any(rate for step in steps for bucket, rate in step.items() if bucket not in _SEARCHES):
             return None
         source = f"genai-prices {self.version} {row.provider}/{row.model.id}"
         return Rates(base, tiers, certainty=row.certainty, source=source, missing=missing, listed=True)
@@ -238,8 +248,8 @@ def _steps(price: ModelPrice) -> tuple[dict[str, Decimal], list[tuple[int, dict[
     flat: dict[str, Decimal] = {}
     tiered: dict[str, TieredPrices] = {}
     for key, rate in vars(price).items():
-        if key == _PER_THOUSAND_CALLS and isinstance(rate, Decimal):
-            flat["call"] = rate.scaleb(-3, EXACT)
+        if (fee := _PER_THOUSAND.get(key)) and isinstance(rate, Decimal):
+            flat[fee] = rate.scaleb(-3, EXACT)
         elif bucket := _BUCKETS.get(key):
             if isinstance(rate, TieredPrices):
                 tiered[bucket] = rate

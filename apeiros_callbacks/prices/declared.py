@@ -47,9 +47,9 @@ class Overrides:
             (re.compile(translate(name)), name.startswith(_TOOL), price) for name, price in patterns
         ]
 
-    def find(self, provider: str, model: str) -> Price | None:
-        """The price that applies to this name."""
-        return self._find(list(_labels(provider, model)), tool=False)
+    def find(self, *names: tuple[str, str]) -> Price | None:
+        """The price that applies to a model of these names, each a provider and a model."""
+        return self._find(_labels(*names), tool=False)
 
     def tool(self, name: str) -> Price | None:
         """The price of a tool, declared as ``tool:name``."""
@@ -93,7 +93,7 @@ class Aliases:
             yield provider, model
 
     def _next(self, provider: str, model: str) -> tuple[str, tuple[str, str]] | None:
-        for label in _labels(provider, model):
+        for label in _labels((provider, model)):
             if label in self._targets:
                 return label, self._targets[label]
         return None
@@ -117,13 +117,15 @@ class Aliases:
             names.append(label)
 
 
-def _labels(provider: str, model: str) -> Iterator[str]:
-    """What a model may be declared as, the most specific first."""
-    model = model.lower()
-    if provider:
-        yield f"{provider.lower()}:{model}"
-        yield f"{canonical_provider(provider)}:{model}"
-    yield model
+def _labels(*names: tuple[str, str]) -> list[str]:
+    """What a model of these names may be declared as, the most specific first."""
+    labels = [
+        f"{spelled}:{model.lower()}"
+        for provider, model in names
+        if provider
+        for spelled in (provider.lower(), canonical_provider(provider))
+    ]
+    return labels + [model.lower() for _, model in names]
 
 
 def _canonical(label: str) -> str:

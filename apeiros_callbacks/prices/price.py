@@ -14,15 +14,16 @@ __all__ = ["Price"]
 # beyond either a number is a slip of the keyboard, and would make the integers of `Rates` unwieldy.
 _DEAREST = Decimal(1_000_000_000)
 _MOST_DECIMALS = 30
+_UNITS = {"call": "USD per call", "web_search": "USD per search", "file_search": "USD per search"}
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
 class Price:
-    """US dollars per **million** tokens, by bucket, and US dollars per call.
+    """US dollars per **million** tokens, by bucket, and US dollars per call and per search.
 
     A rate that is not given falls back: the cache's rates to `input`, `cache_write_1h` to `cache_write`,
     and the audio rates to `input` and `output`. A fallback for audio is reported on the charge as
-    ``partial``, because audio costs several times as much as text.
+    ``partial``, because audio costs several times as much as text; so is a search without a rate.
 
     `Price(input=0, output=0)` declares a model free.
 
@@ -35,6 +36,8 @@ class Price:
         input_audio: USD per million audio tokens read.
         output_audio: USD per million audio tokens written.
         call: USD per call, on top of the tokens; alone, for a tool or a model that is paid by the request.
+        web_search: USD for each web search that the provider runs.
+        file_search: USD for each search of the provider's own file stores.
 
     Raises:
         InvalidPrice: a rate is not a finite number of zero or more, or no rate is given.
@@ -54,6 +57,8 @@ class Price:
     input_audio: Decimal | None
     output_audio: Decimal | None
     call: Decimal | None
+    web_search: Decimal | None
+    file_search: Decimal | None
 
     def __init__(
         self,
@@ -66,6 +71,8 @@ class Price:
         input_audio: Dollars | None = None,
         output_audio: Dollars | None = None,
         call: Dollars | None = None,
+        web_search: Dollars | None = None,
+        file_search: Dollars | None = None,
     ) -> None:
         given = {
             "input": input,
@@ -76,6 +83,8 @@ class Price:
             "input_audio": input_audio,
             "output_audio": output_audio,
             "call": call,
+            "web_search": web_search,
+            "file_search": file_search,
         }
         if all(rate is None for rate in given.values()):
             raise InvalidPrice(
@@ -86,7 +95,7 @@ class Price:
             object.__setattr__(self, bucket, None if rate is None else _read(bucket, rate))
 
     def given(self) -> dict[str, Decimal]:
-        """The rates that were given, by name: USD per million tokens, `call` in USD per call."""
+        """The rates that were given, by name: USD per million tokens; `call` and searches in USD apiece."""
         found = {bucket: getattr(self, bucket) for bucket in self.__slots__}
         return {bucket: rate for bucket, rate in found.items() if rate is not None}
 
@@ -95,7 +104,7 @@ class Price:
 
 
 def _read(bucket: str, rate: Dollars) -> Decimal:
-    unit = "USD per call" if bucket == "call" else "USD per million tokens"
+    unit = _UNITS.get(bucket, "USD per million tokens")
     what = f"{bucket!r} of a Price ({unit})"
     amount = exact_usd(rate, what, InvalidPrice)
     exponent = amount.as_tuple().exponent

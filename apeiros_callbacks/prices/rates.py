@@ -14,11 +14,12 @@ from typing import Final
 
 from apeiros_callbacks.entry import PriceCertainty
 from apeiros_callbacks.money import EXACT
-from apeiros_callbacks.prices.band import NANO_DIGITS, Band, scale_of, scaled
+from apeiros_callbacks.prices.band import FEES, NANO_DIGITS, Band, scale_of, scaled
 from apeiros_callbacks.usage import Usage
 
 __all__ = ["UNPRICED", "Charge", "Rates"]
 
+_NOTHING: Final = Decimal(0)
 _NEVER: Final = 1 << 62  # more tokens than a usage can have
 
 
@@ -32,8 +33,8 @@ class Charge:
     """``partial`` when `missing` names something, unless it is less certain than that already."""
     unit_prices: Mapping[str, Decimal]
     """US dollars per million tokens, under the names of `Price`'s rates, with ``reasoning`` and
-    ``cache_read_audio`` where a model lists them; ``call`` is in US dollars per call. Of the tier that
-    applied. A bucket that is not named was charged as the bucket it is a part of."""
+    ``cache_read_audio`` where a model lists them; ``call``, ``web_search`` and ``file_search`` are in US
+    dollars apiece. Of the tier that applied. A bucket that is not named was charged as the bucket it is a part of."""
     source: str
     """What the prices are from, with its version."""
     missing: tuple[str, ...] = ()
@@ -44,11 +45,15 @@ UNPRICED: Final = Charge(None, "unpriced", {}, "")
 """The charge of a call that nobody knows the price of."""
 
 
+_WHOLES: Final = frozenset({"input_tokens", "output_tokens", "web_searches", "file_searches"})
+"""Counts of a usage that do not make it an unusual one to price."""
+
+
 class Rates:
     """The unit prices of one model, at one time and in one service tier.
 
     Args:
-        prices: USD per million tokens by bucket; ``call`` in USD per call.
+        prices: USD per million tokens by bucket; ``call``, ``web_search`` and ``file_search`` in USD apiece.
         tiers: ``(start, prices)`` for calls whose whole input is *above* `start` tokens. The tier's rates
             then hold for every token of the call, which is how the providers bill long contexts.
         certainty: where the rates come from.
@@ -61,9 +66,9 @@ class Rates:
     """
 
     __slots__ = (
-        "_bands", "_base", "_call", "_certainty", "_gaps", "_has_cached_audio", "_has_input_audio",
+        "_bands", "_base", "_call", "_certainty", "_file_search", "_gaps", "_has_cached_audio", "_has_input_audio",
         "_has_output_audio", "_has_reasoning", "_missing", "_nano", "_scale", "_source", "_start",
-        "_ten_usd", "_unit", "_whole_gaps",
+        "_ten_usd", "_unit", "_web_search", "_whole_gaps",
     )  # fmt: skip
 
     def __init__(
@@ -86,7 +91,9 @@ class Rates:
             upper.at_least(lower)
         self._base = self._bands[0]
         self._start = self._bands[1].start if len(self._bands) > 1 else _NEVER
-        self._call = scaled(prices.get("call", Decimal(0)), self._scale, per=1)
+        self._call, self._web_search, self._file_search = (
+            scaled(prices.get(fee, _NOTHING), self._scale, per=1) for fee in FEES
+        )
         self._has_input_audio = "input_audio" in prices
         self._has_output_audio = "output_audio" in prices
         self._has_reasoning = "reasoning" in prices
@@ -95,7 +102,7 @@ class Rates:
         self._source = source
         self._missing: tuple[str, ...] = ()
         gaps = () if certainty == "free" else tuple(_gaps(prices, listed))
-        self._whole_gaps = tuple(gap for gap in gaps if gap[0] in {"input_tokens", "output_tokens"})
+        self._whole_gaps = tuple(gap for gap in gaps if gap[0] in _WHOLES)
         self._gaps = gaps
         if missing:
             self._note(missing)
@@ -180,6 +187,12 @@ class Rates:
         return next(band for band in reversed(self._bands) if input_tokens > band.start)
 
     def _units(self, usage: Usage, band: Band) -> int:
+        if usage.web_searches or usage.file_searches:
+            fees = usage.web_searches * self._web_search + usage.file_searches * self._file_search
+            return fees + self._token_units(usage, band)
+        return self._token_units(usage, band)
+
+    def _token_units(self, usage: Usage, band: Band) -> int:
         if (
             usage.cache_read_tokens
             or usage.cache_write_tokens
@@ -233,7 +246,10 @@ class Rates:
 
 def _gaps(prices: Mapping[str, Decimal], listed: bool) -> Iterable[tuple[str, str]]:
     """The counts of a usage that these rates cannot price for certain, with the name of what is missing."""
-    if prices.keys() - {"call"}:
+    if not prices.keys() <= {*FEES}:
+        for search in ("web_search", "file_search"):
+            if search not in prices:
+                yield f"{search}es", search
         for side in ("input", "output"):
             if side not in prices:
                 yield f"{side}_tokens", side

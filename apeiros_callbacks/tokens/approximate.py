@@ -32,7 +32,7 @@ Tally: TypeAlias = list[tuple[bytes, int]]
 
 _PIECE = re.compile(rb"_?(\.+)(n*)(\Z)?|([_tn]*n)|([_t]+(?=[_tde])|d|t(?=\.))|(c+)")
 _RULE = re.compile(rb"([-=*#_./~+])\1{3,}")
-_CONTRACTION = re.compile(rb"'(?:[stmd]|re|ve|ll)(?![A-Za-z])")  # one token with its word, mostly
+_CONTRACTION = re.compile(rb"'(?:[stmd]|re|ve|ll)(?![A-Za-z'])")  # one token with its word, mostly
 _REPEATED = re.compile(r"(.)\1{15,}", re.DOTALL)
 
 

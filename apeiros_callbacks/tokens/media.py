@@ -38,14 +38,15 @@ def media_tokens(
 ) -> int:
     """The input tokens of one image, sound, video or document, estimated.
 
-    Sources, each checked against usage that providers reported:
+    Sources; Claude and Gemini were also checked against recorded usage of real media:
 
     - OpenAI, "Images and vision", tiles: the image is fitted into 2048 x 2048, its short side into 768, and
       costs 85 and 170 for each tile of 512 (gpt-4o, gpt-4.1, gpt-4.5), 2,833 and 5,667 (gpt-4o-mini), 75 and
       150 (o1, o3) or 70 and 140 (gpt-5, gpt-5.1); ``detail="low"`` is the first number. Patches of 32 x 32
       for the others: at most 1,536 of them, times 1.2 to 2.46, and from gpt-5.4 at most 10,000, or 2,500
-      with ``detail="high"``. The guide's multipliers for gpt-5-mini and later are higher than what is
-      billed, 1.2 and 1.5, which is used. "File inputs": of a document the text and an image of each page.
+      with ``detail="high"``. For gpt-5-mini and later the guide's multipliers are higher than 1.2 and 1.5,
+      which is what users measure and what is taken. "File inputs": of a document the text and an image of
+      each page.
       "Managing costs": a token for 100 ms of sound that is read.
     - Anthropic, "Vision": one token for each 28 x 28 pixels, after fitting the long side into 1,568 and the
       image into 1,568 tokens; from Claude 4.7 into 2,576 and 4,784. "PDF support": 1,500 to 3,000 tokens a

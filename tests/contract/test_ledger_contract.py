@@ -227,6 +227,8 @@ def test_an_entry_may_be_appended_inside_another_append(ledger: Ledger) -> None:
     """As the garbage collector does, when it closes an abandoned stream: anywhere, on any thread."""
 
     class Interrupted(tuple[str, ...]):
+        __slots__ = ()
+
         def __iter__(self) -> Iterator[str]:
             ledger.append(entry("abandoned"), SCOPE)
             return super().__iter__()

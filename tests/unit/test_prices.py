@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from decimal import Decimal, localcontext
 
 import pytest
+from genai_prices.types import ClauseEquals, ModelInfo, ModelPrice, Provider, Tier, TieredPrices
 
 from apeiros_callbacks.errors import InvalidPrice
 from apeiros_callbacks.prices import UNPRICED, Charge, Price, PriceBook, Rates
+from apeiros_callbacks.prices.catalog import Catalog
 from apeiros_callbacks.usage import Usage
 
 AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -231,6 +233,14 @@ class TestListedRates:
         assert book.rates("openai", "whisper-1", AT) is None  # listed by the hour, and a usage counts tokens
         free = PriceBook({"*:free": Price(input=0, output=0)})
         assert charge(free, "openrouter", "mistralai/mistral-nemo:free").certainty == "free"
+
+    def test_zeros_that_are_written_down_are_no_price_either(self) -> None:
+        zeros = ModelPrice(input_mtok=Decimal(0), output_mtok=TieredPrices(Decimal(0), [Tier(9, Decimal(0))]))
+        model = ModelInfo(id="promoted", match=ClauseEquals("promoted"), prices=zeros)
+        data = Catalog([Provider(id="p", name="P", api_pattern="p", models=[model])], "0")
+        row = data.find("p", "promoted")
+        assert row is not None
+        assert data.rates(row, AT, ()) is None
 
 
 class TestServiceTiers:

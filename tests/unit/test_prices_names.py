@@ -45,6 +45,9 @@ class TestOverrides:
             assert amount(book, "openai", "gpt-4o-mini") == "0.03"
             assert amount(book, "openai", "gpt-4o") == "0.04"
             assert amount(book, "azure", "gpt-4o") == "0.05"
+            assert amount(book, "azure_openai", "gpt-4o") == "0.05"
+            assert amount(book, "litellm", "azure/gpt-4o") == "0.05"
+            assert amount(book, "litellm", "openai/gpt-4o") == "0.04"
             assert amount(book, "azure", "gpt-4o-mini") == "0.06"
 
     @pytest.mark.parametrize("spelled", ["azure", "azure_openai", "AzureOpenAI"])
@@ -191,6 +194,7 @@ class TestNames:
             ("cohere", "command-r-plus", "cohere/command-r-plus"),
             ("perplexity", "sonar", "perplexity/sonar"),
             ("openrouter", "openai/gpt-4o", "openrouter/openai/gpt-4o"),
+            ("google_vertexai", "google/gemini-2.5-pro", "google/gemini-2.5-pro"),
             ("litellm", "openai/gpt-4o", "openai/gpt-4o"),
             ("litellm", "azure/gpt-4o", "azure/gpt-4o"),
             (

@@ -166,8 +166,7 @@ def test_a_process_of_multiprocessing_that_just_ends(path: Path, method: str) ->
     _, complaints = run(
         """
         import multiprocessing
-        from tests.contract.files import check, found
-from tests.contract.processes import append_many
+        from tests.contract.processes import append_many
 
         method = sys.argv[2]
         ledger = open_ledger(url)

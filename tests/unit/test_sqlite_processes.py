@@ -40,11 +40,10 @@ def test_a_killed_process_keeps_what_it_flushed(path: Path, flushes: int, option
         f"sqlite:///{path}{options}",
     )
     assert process.stdout is not None
-    acknowledged = [int(process.stdout.readline()) for _ in range(flushes)][-1]
+    printed = [process.stdout.readline() for _ in range(flushes)]
     process.kill()
-    out, _ = process.communicate()
-    acknowledged = int(([acknowledged, *out.split()])[-1])
-    process.wait()
+    printed += process.communicate()[0].splitlines()
+    acknowledged = int(printed[-1])
 
     check(path)
     ids = found(path)

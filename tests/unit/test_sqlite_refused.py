@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -208,12 +209,12 @@ def test_a_file_that_another_program_locks(path: Path) -> None:
 
 
 def test_a_new_file_that_another_process_still_writes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SQLite switches a file to its write-ahead log only when nobody else writes, and does not wait for it."""
+    """SQLite switches a file to its write-ahead log only when nobody else writes, and does not wait."""
     make_ledger(path)
     statement(path, "PRAGMA journal_mode = DELETE")
     with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
         other.execute("BEGIN IMMEDIATE")
-        monkeypatch.setattr(sqlite_file.time, "sleep", lambda _: other.execute("ROLLBACK"))
+        monkeypatch.setattr(time, "sleep", lambda _: other.execute("ROLLBACK"))
         make_ledger(path)
     assert statement(path, "PRAGMA journal_mode") == [("wal",)]
 

@@ -74,7 +74,9 @@ class TestCounter:
 
     def test_nothing_is_no_token_and_anything_is_one(self, estimating: TokenCounter) -> None:
         assert estimating.count("") == 0
-        assert [estimating.count(text) for text in ("a", " ", ".", "\x00", "\ud800", "7", "é")] == [1] * 7
+        assert [estimating.count(text) for text in ("a", " ", ".", "\x00", "\ud800", "7", "é", "\u0e01")] == [
+            1
+        ] * 8
 
     @pytest.mark.parametrize(
         "text",

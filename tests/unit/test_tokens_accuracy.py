@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001
 """How near the estimate of tokens is to o200k_base. The true counts are written down: no file is needed."""
 
 import pytest

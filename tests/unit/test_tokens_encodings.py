@@ -235,6 +235,29 @@ class TestWarm:
         shelf.warm(wait=True)
         assert TokenCounter(FAMILY, shelf).exact
 
+    def test_a_fork_waits_for_a_load(self, tmp_path: Path) -> None:
+        (tmp_path / SMALL.file).write_bytes(FILE)
+        go_on = threading.Event()
+        at_fork: list[bool] = []
+
+        def where() -> Iterator[Path]:
+            assert go_on.wait(10)
+            yield tmp_path
+
+        def fork() -> None:
+            shelf.before_fork()
+            at_fork.append(shelf.get("small") is not None)
+
+        shelf = EncodingShelf((SMALL,), where)
+        shelf.warm(wait=False)
+        forking = threading.Thread(target=fork)
+        forking.start()
+        forking.join(0.05)
+        assert forking.is_alive()
+        go_on.set()
+        forking.join()
+        assert at_fork == [True]
+
     def test_a_fork_waits_for_a_load_but_not_for_ever(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -277,7 +300,7 @@ class TestWarm:
             "import sys; from apeiros_callbacks.tokens import text_counter;"
             "text_counter('openai', 'gpt-4o').count('hello'); assert 'tiktoken' not in sys.modules"
         )
-        subprocess.run([sys.executable, "-c", code], check=True, timeout=60)  # noqa: S603
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_a_missing_file_is_told_to_who_looks_for_it(

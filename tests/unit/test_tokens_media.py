@@ -103,7 +103,7 @@ class TestSoundVideoAndDocuments:
 
     def test_sound_by_its_bytes(self) -> None:
         assert media_tokens("audio", provider="openai", size_bytes=120_000) == 100
-        assert media_tokens("audio", provider="openai", size_bytes=0) == 600  # a minute
+        assert media_tokens("audio", provider="openai", size_bytes=0, seconds=0) == 600  # a minute
 
     @pytest.mark.parametrize(
         ("model", "detail", "tokens"),
@@ -164,12 +164,14 @@ def _webp(form: bytes, body: bytes) -> bytes:
     return b"RIFF\x00\x10\x00\x00WEBP" + form + b"\x0a\x00\x00\x00" + body + b"\x00" * 20
 
 
+HUFFMAN = b"\xff\xc4\x00\x0b\x08" + b"\x09" * 8  # a table, whose marker looks like a frame's
 PREVIEW = b"\xff\xe1\x60\x02" + b"\xff\xd8\xff\xc0" * 6144  # an EXIF block that holds a whole JPEG
 
 IMAGES = {
     "png": (_png(1024, 768), (1024, 768)),
     "gif": (_gif(320, 200), (320, 200)),
     "jpeg": (_jpeg(4032, 3024), (4032, 3024)),
+    "jpeg with a table": (_jpeg(4032, 3024, HUFFMAN), (4032, 3024)),
     "jpeg with a preview": (_jpeg(4032, 3024, PREVIEW), (4032, 3024)),
     "webp lossy": (_webp(b"VP8 ", b"\x30\x01\x00\x9d\x01\x2a" + struct.pack("<HH", 550, 368)), (550, 368)),
     "webp lossless": (_webp(b"VP8L", b"\x2f" + struct.pack("<I", 385 | 394 << 14)), (386, 395)),

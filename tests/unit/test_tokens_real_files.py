@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001
 """The real encodings, where their files are on the machine: the same tokens as tiktoken itself."""
 
 import importlib

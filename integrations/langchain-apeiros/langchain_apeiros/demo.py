@@ -95,9 +95,10 @@ def _conclude(console: Console, handler: ApeirosHandler, refusal: BudgetExceeded
 def _chat_model(name: str | None) -> Generator[BaseChatModel]:
     if name is not None:
         try:
-            yield init_chat_model(name)
-        except (ImportError, ValueError) as problem:
+            model = init_chat_model(name)
+        except Exception as problem:  # each provider's client has errors of its own for a missing key
             raise ConfigError(f"--model {name}: {problem}") from problem
+        yield model
         return
     with ScriptedServer(_answer) as server:
         yield ChatOpenAI(

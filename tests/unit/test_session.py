@@ -1,0 +1,182 @@
+"""The way of one call through a session, whatever framework it comes from."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from apeiros_callbacks import BudgetExceeded, Price, Session, Usage
+from apeiros_callbacks.call import Call, Outcome, Piece, Prompt
+from apeiros_callbacks.report import roll_up, total
+
+PRICES = {"*": Price(input=1_000_000, output=1_000_000)}  # a dollar a token
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def call(name: str = "a", text: str = "word", *, maximum: int | None = 10, **more: Any) -> Call:
+    prompt = Prompt((hash(text),), lambda _: Piece(text))
+    return Call(id=name, provider="openai", model="m", prompt=prompt, max_output_tokens=maximum, **more)
+
+
+def answered(tokens_in: int, tokens_out: int = 0, **more: Any) -> Outcome:
+    return Outcome(ending="answered", usage=Usage(input_tokens=tokens_in, output_tokens=tokens_out), **more)
+
+
+def session(budget: float | None = 100, **options: Any) -> Session:
+    return Session(budget, prices=PRICES, **options)
+
+
+def test_one_call_is_one_entry() -> None:
+    times = iter(NOW + timedelta(seconds=i) for i in range(100))
+    ours = session(clock=lambda: next(times))
+    ours.open_call(call())
+    assert ours.open_holds == 1
+    entry = ours.close_call("a", answered(10, 5))
+    assert entry is not None
+    assert ours.entries() == [entry]
+    assert (entry.amount, ours.spent, ours.remaining, ours.open_holds) == (15, 15, 85, 0)
+    assert entry.started_at < entry.ended_at
+
+
+def test_a_second_start_while_open_is_the_same_call() -> None:
+    ours = session()
+    assert ours.open_call(call()) is ours.open_call(call())
+    ours.close_call("a", answered(10))
+    assert ours.close_call("a", answered(10)) is None
+    assert len(ours.entries()) == 1
+
+
+def test_a_provisional_end_is_corrected_by_a_real_one() -> None:
+    ours = session()
+    ours.open_call(call())
+    guessed = ours.close_call("a", Outcome(ending="cut", provisional=True, error="CancelledError"))
+    assert guessed is not None
+    assert guessed.usage_certainty == "estimated"
+    assert ours.open_holds == 0
+    corrected = ours.close_call("a", answered(7, 2))
+    assert corrected is not None
+    assert (corrected.kind, corrected.corrects) == ("correction", guessed.key)
+    assert corrected.usage == Usage(input_tokens=7, output_tokens=2)
+    assert ours.spent == 9 == sum(entry.amount or 0 for entry in ours.entries())
+    assert ours.close_call("a", answered(7, 2)) is None
+    assert total(ours.entries()).input_tokens == 7
+    assert ours.health.corrected == 1
+
+
+def test_a_call_that_was_taken_for_unsent_and_ends_after_all_is_recorded() -> None:
+    ours = session()
+    ours.open_call(call())
+    assert ours.close_call("a", Outcome(ending="unsent", provisional=True)) is None
+    assert ours.entries() == []
+    ours.close_call("a", answered(7, 2))
+    assert [entry.kind for entry in ours.entries()] == ["llm"]
+    assert ours.spent == 9
+
+
+def test_a_refusal_is_remembered_for_its_root_run_only() -> None:
+    ours = session(budget=30)
+    ours.open_call(call("big", "word " * 8, root="one"))
+    with pytest.raises(BudgetExceeded):
+        ours.open_call(call("refused", "word " * 5, root="two"))
+    ours.close_call("big", answered(1, 10))
+    with pytest.raises(BudgetExceeded, match="It was not sent"):
+        ours.open_call(call("retried", "word " * 5, root="two"))
+    with pytest.raises(BudgetExceeded):
+        ours.open_call(call("dearer", "word " * 20, root="two"))
+    ours.open_call(call("cheaper", "w", root="two", maximum=1))
+    ours.open_call(call("other", "word ", root="three", maximum=1))
+    assert [(finding.type, finding.count) for finding in ours.findings] == [("budget_exceeded", 3)]
+
+
+def test_a_call_whose_price_fails_keeps_the_budget_safe(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = session()
+    ours.open_call(call())
+    held = ours._account.held.nano
+    monkeypatch.setattr("apeiros_callbacks.session.settle", lambda *_: 1 / 0)
+    entry = ours.close_call("a", answered(10))
+    assert entry is not None
+    assert (entry.amount, entry.usage_certainty) == (None, "unresolved")
+    assert ours._account.spent.nano == held > 0
+    assert (ours.health.failures, ours.health.unresolved, ours.open_holds) == (1, 1, 0)
+
+
+def test_a_stream_extends_its_hold_and_is_cut_at_the_cap() -> None:
+    ours = session(budget=200)
+    opened = ours.open_call(call(maximum=5))
+    with pytest.raises(BudgetExceeded) as cut:
+        for _ in range(1000):
+            ours.grow_call(opened, "word ")
+    assert cut.value.mid_stream
+    entry = ours.close_call("a", Outcome(ending="cut", error="BudgetExceeded"))
+    assert entry is not None
+    assert 150 <= entry.usage.output_tokens <= 200
+    assert ours.spent <= 202
+
+
+def test_state_is_plain_data() -> None:
+    ours = session(budget=20, id="mine")
+    ours.open_call(call())
+    ours.close_call("a", answered(15))
+    with pytest.raises(BudgetExceeded):
+        ours.open_call(call("b"))
+    state = json.loads(json.dumps(ours.state()))
+    assert {
+        key: state[key] for key in ("session_id", "total_cost", "budget", "remaining", "calls", "tokens")
+    } == {
+        "session_id": "mine",
+        "total_cost": 15.0,
+        "budget": 20.0,
+        "remaining": 5.0,
+        "calls": 1,
+        "tokens": 15,
+    }
+    assert [warning["type"] for warning in state["warnings"]] == ["budget_exceeded"]
+    assert all(warning["message"] for warning in state["warnings"])
+
+
+def test_a_session_shows_itself() -> None:
+    ours = session(budget=100, id="mine")
+    for name, agent in (("a", "<reader>"), ("b", None)):
+        ours.open_call(call(name, agent=agent))
+        ours.close_call(name, answered(10, 1))
+    ours.open_tool("t", "search", agent="<reader>")
+    ours.close_tool("t")
+    assert str(ours) == (
+        "mine: $22.0000 of $100.0000 spent, 2 calls\n\n"
+        "#  agent     model     in  cached  out      cost     spent\n"
+        "1  <reader>  m         10       0    1  $11.0000  $11.0000\n"
+        "2  -         m         10       0    1  $11.0000  $22.0000\n"
+        "3  <reader>  ↳ search                             $22.0000"
+    )
+    html = ours._repr_html_()
+    assert "22% of the budget spent" in html
+    assert "<reader>" not in html
+    assert repr(ours) == "<Session mine: $22.0000 of $100.0000 spent, 2 calls>"
+    assert str(ours.findings) == "no findings"
+
+
+def test_totals_by_agent() -> None:
+    ours = session(budget=None)
+    for name, agent, tokens in (("a", "x", 10), ("b", "y", 30), ("c", "x", 5)):
+        ours.open_call(call(name, agent=agent))
+        ours.close_call(name, answered(tokens))
+    totals = roll_up(ours.entries(), "agent")
+    assert [(name, sums.cost, sums.calls) for name, sums in totals.items()] == [
+        ("y", Decimal(30), 1),
+        ("x", Decimal(15), 2),
+    ]
+
+
+def test_a_ledger_by_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setenv("APEIROS_LEDGER", f"sqlite:///{tmp_path / 'ledger.db'}")
+    ours = session()
+    ours.open_call(call())
+    entry = ours.close_call("a", answered(10))
+    ours.flush()
+    assert ours.entries() == [entry]
+    assert (tmp_path / "ledger.db").exists()
+    ours.ledger.close()
