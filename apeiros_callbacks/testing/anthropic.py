@@ -137,7 +137,7 @@ def _input(reply: Reply) -> dict[str, object]:
 
 ANTHROPIC = WireFormat(
     api="anthropic",
-    endpoint="/v1/messages",
+    endpoints=("/v1/messages",),
     answer=_answer,
     stream=_stream,
     failure=_failure,

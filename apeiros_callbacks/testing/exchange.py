@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from apeiros_callbacks.testing.connection import LAST_FRAME, Connection, framed, head
+from apeiros_callbacks.testing.recorded import Recorded
 from apeiros_callbacks.testing.reply import Reply
 from apeiros_callbacks.testing.request import Request
 from apeiros_callbacks.testing.wire import Part, WireFormat, dump
@@ -17,42 +18,44 @@ _JSON = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """Plays one reply to the client of one request, and records on the request how far it got.
+    """Answers one request of one client, and records on the request how far the answer got.
 
     Every method that sends returns whether the connection can be used for another request.
     """
 
     connection: Connection
     request: Request
-    reply: Reply
     wire: WireFormat
 
-    def play(self) -> bool:
+    def play(self, reply: Reply | Recorded) -> bool:
         """Answer the request as the reply says."""
-        if self.reply.delay and not self.connection.wait(self.reply.delay):
+        if isinstance(reply, Recorded):
+            data = reply.data
+            return self._finish(head(reply.status, reply.content_type, reply.other_headers, len(data)) + data)
+        if reply.delay and not self.connection.wait(reply.delay):
             return self._lost()
-        if self.reply.status >= 400:
-            message = self.reply.error or f"The scripted server answers with status {self.reply.status}."
-            return self._fail(self.reply.status, message)
-        return self._stream() if self.request.stream else self._answer()
+        if reply.status >= 400:
+            message = reply.error or f"The scripted server answers with status {reply.status}."
+            return self._fail(reply, reply.status, message)
+        return self._stream(reply) if self.request.stream else self._answer(reply)
 
-    def _answer(self) -> bool:
+    def _answer(self, reply: Reply) -> bool:
         """An answer in one piece."""
-        reply = self.reply
         if reply.fail_after is not None:
-            return self._fail(500, reply.error or "The scripted server fails.")
+            return self._fail(reply, 500, reply.error or "The scripted server fails.")
         if reply.cut_after is not None or reply.stall_after is not None:
-            return self._break_off()
+            return self._break_off(reply)
         body = dump(self.wire.answer(reply, self.request)).encode()
         return self._finish(head(reply.status, _JSON, reply.headers, len(body)) + body)
 
-    def _fail(self, status: int, message: str) -> bool:
+    def _fail(self, reply: Reply, status: int, message: str) -> bool:
         body = dump(self.wire.failure(status, message)).encode()
-        return self._finish(head(status, _JSON, self.reply.headers, len(body)) + body)
+        headers = {**self.wire.failure_headers(status), **reply.headers}
+        return self._finish(head(status, _JSON, headers, len(body)) + body)
 
-    def _stream(self) -> bool:
+    def _stream(self, reply: Reply) -> bool:
         """An answer in chunks. What frames a chunk goes out together with it: one write for each chunk."""
-        reply, request, connection = self.reply, self.request, self.connection
+        request, connection = self.request, self.connection
         limits = (reply.cut_after, reply.stall_after, reply.fail_after)
         last = next((limit for limit in limits if limit is not None), None)
         parts = list(self.wire.stream(reply, request))
@@ -75,11 +78,11 @@ class Exchange:
             message = reply.error or "The scripted server fails within this stream."
             return self._finish(out + framed(self.wire.failure_in_stream(message)) + LAST_FRAME)
         connection.send(out)
-        return self._break_off()
+        return self._break_off(reply)
 
-    def _break_off(self) -> bool:
+    def _break_off(self, reply: Reply) -> bool:
         """Leave the answer unfinished: keep silent until the client hangs up, or hang up ourselves."""
-        if self.reply.stall_after is not None:
+        if reply.stall_after is not None:
             self.connection.wait(None)
             return self._lost()
         return False

@@ -160,7 +160,7 @@ def _usage(reply: Reply) -> Mapping[str, object]:
 
 OPENAI_CHAT = WireFormat(
     api="openai-chat",
-    endpoint="/chat/completions",
+    endpoints=("/chat/completions",),
     answer=_answer,
     stream=_stream,
     failure=_failure,

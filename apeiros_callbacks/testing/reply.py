@@ -11,13 +11,14 @@ from typing import cast
 from apeiros_callbacks.errors import ConfigError
 from apeiros_callbacks.usage import Usage
 
-__all__ = ["Reply", "ToolCall"]
+__all__ = ["Reply", "ToolCall", "check_headers", "check_status"]
 
 # A word with the white space before it, as models' own tokens have it.
 _WORD = re.compile(r"\s*\S+|\s+")
 # Short enough that the arguments of most tool calls come in several pieces, as they do from a provider.
 _ARGUMENTS_PIECE = re.compile(r".{1,12}", re.DOTALL)
 _ONE_DAY = 86_400
+_STATUSES = frozenset((*range(200, 300), *range(400, 600)))  # clients of JSON APIs see no others
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +88,22 @@ class Reply:
     cache_write_1h_tokens: int = 0
     reasoning_tokens: int = 0
     input_audio_tokens: int = 0
-    """OpenAI only, like `output_audio_tokens`: Anthropic reports no audio apart."""
+    """Only OpenAI's chat completions and Google report audio apart, here and in `output_audio_tokens`."""
     output_audio_tokens: int = 0
+    tool_use_tokens: int = 0
+    """Google only: the part of the input that is results of tools that Google itself ran."""
     usage: bool = True
     """False: report no usage at all, as some proxies do."""
     usage_body: Mapping[str, object] | None = None
     """Sent as it is in place of the usage object, to try a mis-shaped one. In an Anthropic stream it
-    replaces the final usage, that of ``message_delta``, and not the input of ``message_start``."""
+    replaces the final usage, that of ``message_delta``, and not the input of ``message_start``. In a
+    Google stream the last event has it, and the others have no usage."""
     model: str | None = None
-    """The model that says it answered. None: the requested one."""
+    """The model that says it answered. None: the requested one. Bedrock does not tell."""
     finish_reason: str | None = None
-    """As the provider spells it: ``"length"`` (OpenAI), ``"max_tokens"`` (Anthropic). None: that of an
-    ordinary end, or of tool calls where there are any."""
+    """As the provider spells it: ``"length"`` (OpenAI), ``"max_output_tokens"`` (OpenAI's responses),
+    ``"max_tokens"`` (Anthropic, Bedrock), ``"MAX_TOKENS"`` (Google). None: that of an ordinary end, or of
+    tool calls where there are any."""
     service_tier: str | None = None
     """None: the provider's ordinary tier."""
     status: int = 200
@@ -119,9 +124,9 @@ class Reply:
     """Send an error event after so many chunks, as an overloaded provider does."""
 
     def __post_init__(self) -> None:
+        _ = self.tokens  # raises what Usage has to say about the counts
         self._check_content()
         self._check_ending()
-        _ = self.tokens  # raises what Usage has to say about the counts
 
     def _check_content(self) -> None:
         if not isinstance(self.text, str) and not _holds_only(self.text, str):
@@ -132,13 +137,16 @@ class Reply:
             if not self.usage:
                 raise ConfigError("usage=False reports no usage, so there is no place for usage_body")
             _check_json_object(self.usage_body, "usage_body")
-        for name, value in self.headers.items():
-            if not (f"{name}{value}".isprintable() and f"{name}{value}".isascii()):
-                raise ConfigError(f"header {name!r} must be one line of ASCII text, got {value!r}")
+        check_headers(self.headers)
+        uncached = self.input_tokens - self.cache_read_tokens - self.cache_write_tokens
+        if not 0 <= self.tool_use_tokens <= uncached:
+            raise ConfigError(
+                f"tool_use_tokens must be part of the {uncached} input tokens beside the cache, "
+                f"got {self.tool_use_tokens!r}"
+            )
 
     def _check_ending(self) -> None:
-        if not (200 <= self.status < 300 or 400 <= self.status < 600):
-            raise ConfigError(f"status must be within 200-299 or 400-599, got {self.status!r}")
+        check_status(self.status)
         for name in ("delay", "chunk_delay"):
             seconds = getattr(self, name)
             if not 0 <= seconds <= _ONE_DAY:
@@ -181,6 +189,19 @@ class Reply:
     def chunks(self) -> list[str]:
         """The text in the pieces in which it is streamed."""
         return _WORD.findall(self.text) if isinstance(self.text, str) else list(self.text)
+
+
+def check_status(status: int) -> None:
+    """Raise a `ConfigError` for a status that is no answer."""
+    if status not in _STATUSES:
+        raise ConfigError(f"status must be within 200-299 or 400-599, got {status!r}")
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Raise a `ConfigError` for a header that would not be one line."""
+    for name, value in headers.items():
+        if not (f"{name}{value}".isprintable() and f"{name}{value}".isascii()):
+            raise ConfigError(f"header {name!r} must be one line of ASCII text, got {value!r}")
 
 
 def _holds_only(value: object, kind: type) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from apeiros_callbacks.testing.recorded import Recorded
 from apeiros_callbacks.testing.reply import Reply
 
 __all__ = ["Request"]
@@ -22,7 +23,8 @@ class Request:
     index: int
     """1 for the first request that reached the server."""
     api: str
-    """``"openai-chat"`` or ``"anthropic"``; ``"unknown"`` for a path that the server does not serve."""
+    """``"openai-chat"``, ``"openai-responses"``, ``"openai-embeddings"``, ``"anthropic"``, ``"google"`` or
+    ``"bedrock"``; ``"unknown"`` for a path that is of none of them."""
     method: str
     path: str
     """Without the query, which may hold a key."""
@@ -34,8 +36,8 @@ class Request:
     """The requested model."""
     stream: bool = False
     """Whether a streamed answer was asked for."""
-    reply: Reply | None = None
-    """What it was answered with; ``reply.tokens`` is what that costs."""
+    reply: Reply | Recorded | None = None
+    """What it was answered with; the ``tokens`` of a `Reply` are what that costs."""
     chunks_sent: int = 0
     """Pieces of text or of a tool call's arguments that were handed to the network."""
     finished: bool = False

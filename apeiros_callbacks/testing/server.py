@@ -13,9 +13,13 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from apeiros_callbacks.testing.anthropic import ANTHROPIC
+from apeiros_callbacks.testing.bedrock import BEDROCK
 from apeiros_callbacks.testing.connection import Connection, Incoming, MalformedRequestError, head
 from apeiros_callbacks.testing.exchange import Exchange
+from apeiros_callbacks.testing.google import GOOGLE
 from apeiros_callbacks.testing.openai_chat import OPENAI_CHAT
+from apeiros_callbacks.testing.openai_embeddings import OPENAI_EMBEDDINGS
+from apeiros_callbacks.testing.openai_responses import OPENAI_RESPONSES
 from apeiros_callbacks.testing.reply import Reply
 from apeiros_callbacks.testing.request import Request
 from apeiros_callbacks.testing.script import Script, answering
@@ -23,7 +27,14 @@ from apeiros_callbacks.testing.wire import WireFormat, dump
 
 __all__ = ["ScriptedServer"]
 
-_FORMATS = (OPENAI_CHAT, ANTHROPIC)
+_FORMATS = (
+    OPENAI_CHAT,
+    OPENAI_RESPONSES,
+    OPENAI_EMBEDDINGS,
+    ANTHROPIC,
+    GOOGLE,
+    BEDROCK,
+)
 _HOST = "127.0.0.1"
 _BACKLOG = 512
 _SECRET_HEADER = re.compile(r"auth|secret|cookie|token|api[-_]?key")
@@ -31,15 +42,17 @@ _PATIENCE = 5.0  # seconds
 
 
 class ScriptedServer:
-    """An HTTP server on this machine that answers as OpenAI and Anthropic do, by a script.
+    """An HTTP server on this machine that answers as OpenAI, Anthropic, Google and Bedrock do, by a script.
 
     Use it as a context manager, or with `start` and `close`. Requests are answered at the same time, each
     connection by a thread of its own; every method is safe from any thread.
 
     Args:
         script: replies, used in the order in which requests arrive, of all APIs together; or one reply
-            for all; or a function from a `Request` to its `Reply`, called in the thread of the request's
-            connection, so it may wait for something that a test does.
+            for all; or a function from a `Request` to its reply, called in the thread of the request's
+            connection, so it may wait for something that a test does. A reply is a `Reply`, which suits
+            every API, or a `Recorded` one, which is sent as it is. A request that no API here serves is
+            answered by a `Recorded` whose turn it is; else with status 404, and takes no reply.
         repeat_last: whether the last reply answers every further request. If not, those are answered
             with status 500 and a message that says so.
 
@@ -129,6 +142,16 @@ class ScriptedServer:
         return self.url
 
     @property
+    def google_url(self) -> str:
+        """The ``base_url`` for Google's clients, which add the version of the API to it."""
+        return self.url
+
+    @property
+    def bedrock_url(self) -> str:
+        """The ``endpoint_url`` for AWS's clients of the Bedrock runtime."""
+        return self.url
+
+    @property
     def requests(self) -> list[Request]:
         """What reached the server so far, in order."""
         with self._changed:
@@ -208,16 +231,9 @@ class ScriptedServer:
         body = _json_object(incoming.body)
         request = self._record(incoming, wire, body or {})
         try:
-            if wire is None or incoming.method != "POST":
-                served = " and ".join(f"POST …{known.endpoint}" for known in _FORMATS)
-                asked = f"{incoming.method} {incoming.path}"
-                reply = Reply(status=404, error=f"the scripted server speaks {served}, got {asked}")
-            elif body is None:
-                reply = Reply(status=400, error="the body of this request is not a JSON object")
-            else:
-                reply = self._answering(request)
+            reply = self._answering(request, _refusal(incoming, wire, body))
             request.reply = reply
-            return Exchange(connection, request, reply, wire or OPENAI_CHAT).play()
+            return Exchange(connection, request, wire or OPENAI_CHAT).play(reply)
         finally:
             with self._changed:
                 self._unanswered -= 1
@@ -242,6 +258,17 @@ class ScriptedServer:
             self._unanswered += 1
             self._changed.notify_all()
         return request
+
+
+def _refusal(incoming: Incoming, wire: WireFormat | None, body: object) -> Reply | None:
+    """Why no API here serves this request. None where one does."""
+    if wire is None or incoming.method != "POST":
+        served = ", ".join(f"…{end}" for known in _FORMATS for end in known.endpoints)
+        asked = f"{incoming.method} {incoming.path}"
+        return Reply(status=404, error=f"the scripted server speaks POST {served}, got {asked}")
+    if body is None:
+        return Reply(status=400, error="the body of this request is not a JSON object")
+    return None
 
 
 def _json_object(data: bytes) -> dict[str, Any] | None:

@@ -35,21 +35,39 @@ def stream_in_body(_path: str, body: Mapping[str, object]) -> bool:
     return body.get("stream") is True
 
 
+def _no_headers(_status: int) -> Mapping[str, str]:
+    """Of an API whose errors have no headers of their own."""
+    return {}
+
+
+def _no_stream(_reply: Reply, _request: Request) -> Iterable[Part]:
+    """Of an API without streams."""
+    return ()
+
+
+def _no_event(_message: str) -> bytes:
+    """Of an API without streams."""
+    return b""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WireFormat:
     """One API of one provider."""
 
     api: str
     """Its name in `Request.api`."""
-    endpoint: str
-    """How its paths end, without a query; for the server's message about a path that it does not serve."""
+    endpoints: tuple[str, ...]
+    """How its paths end, without a query; also for the server's message about a path that it does not
+    serve."""
     answer: Callable[[Reply, Request], Mapping[str, object]]
     """The body of an answer that is not streamed."""
-    stream: Callable[[Reply, Request], Iterable[Part]]
-    """A streamed answer, from its first event to its last."""
     failure: Callable[[int, str], Mapping[str, object]]
     """The body of an error, of its status and message."""
-    failure_in_stream: Callable[[str], bytes]
+    failure_headers: Callable[[int], Mapping[str, str]] = _no_headers
+    """The headers of an error, of its status."""
+    stream: Callable[[Reply, Request], Iterable[Part]] = _no_stream
+    """A streamed answer, from its first event to its last."""
+    failure_in_stream: Callable[[str], bytes] = _no_event
     """The event of an error in a stream that has begun."""
     stream_type: str = "text/event-stream"
     """The content type of a streamed answer."""
@@ -60,7 +78,7 @@ class WireFormat:
 
     def serves(self, path: str) -> bool:
         """Whether a path, behind any prefix, is one of this API."""
-        return path.endswith(self.endpoint)
+        return path.endswith(self.endpoints)
 
 
 def dump(value: object) -> str:

@@ -6,7 +6,7 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize("name", ["", ".reply", ".server"])
+@pytest.mark.parametrize("name", ["", ".recorded", ".reply", ".server"])
 def test_examples(name):
     if not name:
         pytest.importorskip("langchain_openai")

@@ -56,6 +56,15 @@ def test_arguments_are_streamed_in_pieces_of_one_text():
         ({"usage_body": {"input_tokens": object()}}, "usage_body must be an object of plain JSON data"),
         ({"headers": {"retry-after": "1\r\nx: y"}}, "header 'retry-after' must be one line of ASCII text"),
         ({"headers": {"x-city": "東京"}}, "header 'x-city' must be one line of ASCII text"),
+        (
+            {"tool_use_tokens": 11},
+            "tool_use_tokens must be part of the 10 input tokens beside the cache, got 11",
+        ),
+        ({"tool_use_tokens": -1}, "beside the cache, got -1"),
+        (
+            {"tool_use_tokens": 3, "cache_read_tokens": 8},
+            "part of the 2 input tokens beside the cache, got 3",
+        ),
         ({"text": 5}, "text must be a str or a list of str, got 5"),
         ({"text": ["a", 5]}, "text must be a str or a list of str"),
         ({"tool_calls": ToolCall("search")}, "tool_calls must be a list of ToolCall"),

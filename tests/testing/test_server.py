@@ -16,6 +16,9 @@ from apeiros_callbacks.testing import Reply, ScriptedServer, ToolCall
 HOUR = 3600.0
 OPENAI = "/v1/chat/completions"
 ANTHROPIC = "/v1/messages"
+RESPONSES = "/v1/responses"
+GOOGLE = "/v1beta/models/m:streamGenerateContent"
+BEDROCK = "/model/m/converse-stream"
 POSTED = b'POST /v1/chat/completions HTTP/1.1\r\ncontent-length: 30\r\n\r\n{"model": "m", "messages": []}'
 
 
@@ -97,7 +100,7 @@ def test_a_function_that_returns_something_else_is_told_so():
     with ScriptedServer(lambda request: "hello") as server:
         status, body = answer(server)
         assert status == 500
-        assert "the script must return a Reply, got 'hello'" in body["error"]["message"]
+        assert "the script must return a Reply or a Recorded, got 'hello'" in body["error"]["message"]
 
 
 @pytest.mark.parametrize("script", [[], (), ["hello"], [Reply("one"), None]])
@@ -136,10 +139,10 @@ def test_what_reached_the_server_can_be_read_after_it_closed():
 
 def test_a_path_that_is_not_served_is_counted_but_takes_nothing_from_the_script():
     with ScriptedServer([Reply("one"), Reply("two")]) as server:
-        status, body = answer(server, "/v1/responses")
+        status, body = answer(server, "/v1/rerank")
         assert status == 404
-        assert "speaks POST …/chat/completions and POST …/v1/messages" in body["error"]["message"]
-        assert "got POST /v1/responses" in body["error"]["message"]
+        assert "speaks POST …/chat/completions, …/responses, …/embeddings, " in body["error"]["message"]
+        assert "got POST /v1/rerank" in body["error"]["message"]
         assert server.requests[0].api == "unknown"
         assert server.request_count == 1
         assert text_of(server) == "one"
@@ -438,7 +441,7 @@ def test_the_same_script_gives_the_same_bytes():
         with ScriptedServer(reply) as server, connect(server) as connection:
             return [
                 ask(connection, path, stream=stream).read()
-                for path in (OPENAI, ANTHROPIC)
+                for path in (OPENAI, ANTHROPIC, RESPONSES, "/v1/embeddings", GOOGLE, BEDROCK)
                 for stream in (False, True)
             ]
 
