@@ -7,14 +7,54 @@ What a provider reports always replaces it.
 run of marks, a run of white space) and then looks each piece up. The cutting needs no file. So every
 character is replaced by its class, the classes are cut at the same places, and equal shapes are counted:
 ``b"saaaa"`` is a space and four small letters. A table gives the tokens of a shape. All of it is
-`bytes.translate`, `bytes.split` and `collections.Counter`: linear in the length, and faster than the
-encoding itself.
+`bytes.translate`, `bytes.split` and `collections.Counter`: linear in the length, and 0.3 to 1.3 times the
+time of the encoding itself.
 
 Words cost more where they are not English, and letters most where they are not words at all. The first
 shows in accented letters and a dozen small words such as "der" and "que", the second in how few letters
 stand between digits, marks and capitals. The costs are blended by how much of each there is.
 
-RESULTS_TABLE
+**How near.** Estimate / truth on texts of 50 to 4,000 tokens, counted with o200k_base. Foreign languages are
+manual pages, program messages and some prose, each text about 100 to 500 tokens:
+
+    ========================  =====  ====  ======  ====
+    kind of text              texts   5 %  median  95 %
+    ========================  =====  ====  ======  ====
+    English prose               196  0.95    1.01  1.15
+    Markdown                    195  0.93    1.00  1.13
+    Python                      198  0.96    1.03  1.09
+    other code                  197  0.93    1.04  1.19
+    HTML                         80  0.95    1.00  1.08
+    JSON, on one line           332  0.94    1.01  1.08
+    JSON, indented              166  0.96    1.00  1.04
+    tool schemas, JSON           51  1.02    1.05  1.08
+    logs                        120  0.89    1.01  1.03
+    URLs                        119  0.98    1.03  1.15
+    CSV                          60  0.91    0.92  0.92
+    numbers                      60  1.00    1.00  1.00
+    messages of agents          315  0.98    1.00  1.04
+    requests to providers        61  0.95    1.02  1.07
+    German                      125  0.85    0.99  1.09
+    French                      129  0.94    1.05  1.14
+    Russian                     122  0.87    1.02  1.11
+    Chinese                     108  0.93    1.03  1.12
+    Japanese                    154  0.92    1.02  1.11
+    Arabic                       23  0.88    1.00  1.10
+    Spanish, Portuguese          72  0.91    1.04  1.10
+    Italian, Dutch               84  0.83    0.96  1.04
+    Polish, Turkish              90  0.80    0.98  1.14
+    Korean                       51  0.95    1.06  1.14
+    Hindi, Bengali, Thai         79  0.88    0.99  1.08
+    Greek, Hebrew, Ukrainian    116  0.76    0.92  1.02
+    emoji, alone and in text    200  0.86    0.98  1.15
+    base64, alphanumeric        120  1.00    1.02  1.04
+    hex, UUIDs                  180  1.00    1.07  1.13
+    random letters              120  1.02    1.06  1.16
+    ========================  =====  ====  ======  ====
+
+The tables were fitted to these texts; on others, drawn anew from the same sources, no median moved by more
+than 0.04. Random letters and one character again and again are meant to come out high: a row of "x" four
+times over.
 """
 
 from __future__ import annotations
@@ -31,8 +71,8 @@ __all__ = ["approximate_tokens"]
 Tally: TypeAlias = list[tuple[bytes, int]]
 
 _PIECE = re.compile(rb"_?(\.+)(n*)(\Z)?|([_tn]*n)|([_t]+(?=[_tde])|d|t(?=\.))|(c+)")
-_RULE = re.compile(rb"([-=*#_./~+])\1{3,}")
 _CONTRACTION = re.compile(rb"'(?:[stmd]|re|ve|ll)(?![A-Za-z'])")  # one token with its word, mostly
+_MARKS = b"." * 16
 _REPEATED = re.compile(r"(.)\1{15,}", re.DOTALL)
 
 
@@ -66,7 +106,7 @@ def _estimate(text: str, *, look_for_repeats: bool) -> float:
     scripts = [] if plain else _runs(characters)
     if look_for_repeats and (
         any(len(shape) > costs.LONGEST for shape, _ in words)
-        or any(len(shape) > costs.LONGEST for shape, _ in gaps)
+        or (_MARKS in between and any(map(characters.__contains__, costs.REPEATED_MARKS)))
         or any(len(run) > costs.LONGEST for _, runs in scripts for run in runs)
     ):
         tokens, rest = _take_repeats(text)
@@ -82,8 +122,10 @@ def _estimate(text: str, *, look_for_repeats: bool) -> float:
         glued_marks += glued * n
         marked_words += marked * n
         runs_of_marks |= long
-    if runs_of_marks and any(map(characters.__contains__, costs.RULES)):
-        total -= sum(0.6 + 0.48 * (len(run.group()) - 4) for run in _RULE.finditer(characters))
+    if runs_of_marks:
+        for four, rule in costs.RULES:
+            if four in characters:
+                total -= sum(0.6 + 0.48 * (len(run) - 4) for run in rule.findall(characters))
     if b"'" in characters:
         total -= len(_CONTRACTION.findall(characters))
     total += _letters(words, characters, glued_marks, marked_words, plain=plain)
@@ -221,11 +263,9 @@ def _take_repeats(text: str) -> tuple[float, str]:
     def shorten(run: re.Match[str]) -> str:
         nonlocal tokens
         character: str = run.group(1)
-        if character.isspace() or character in "0123456789":
+        if character.isspace() or character in costs.RULE_MARKS or character in "0123456789":
             return run.group()  # these are estimated well as they are
-        if character.encode("utf-8", "surrogatepass") * 4 in costs.RULES:
-            each = 1 / 48
-        elif character.isascii():
+        if character.isascii():
             each = 0.5  # at worst; mostly 4 or 8 to a token
         elif costs.COMMON_EMOJI.match(character):
             each = 1.0

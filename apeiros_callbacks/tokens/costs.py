@@ -89,7 +89,7 @@ ENGLISH = {
 EUROPEAN = ENGLISH | {
     "s small": words(1, 1, 1.18, 1.55, 1.68, 2.05, 3.05, 6.4),
     "g small": words(1, 1.05, 1.4, 1.72, 2.03, 2.9, 3.4, 6.4),
-    "s Capital": words(1, 1.03, 1.22, 1.39, 1.93, 2.35, 3.2, 6.4),
+    "s Capital": words(1, 1.04, 1.27, 1.48, 2.02, 2.5, 3.3, 6.4),
     "g Capital": words(1, 1.1, 1.55, 1.9, 2.35, 2.75, 3.4, 6.4),
 }
 RANDOM = by_length(0.55, (1, 1.02), (2, 1.2), (3, 2), (4, 2.5))
@@ -156,5 +156,12 @@ RARE_EMOJI = re.compile(
     "[\U0001f540-\U0001f5ff\U0001f6c0-\U0001f8ff\U0001f980-\U0001faff\U00020000-\U0003ffff]"
 )
 """Three tokens each; rare ideographs too."""
-RULES = tuple(mark.encode() * 4 for mark in "-=*#_./~+")
-"""Of these marks long runs are in the vocabulary, about 64 to a token, as in a line under a heading."""
+RULE_MARKS = "-=*#_./~+"
+"""Of these long runs are in the vocabulary, about 64 to a token, as in a line under a heading."""
+RULES = tuple(
+    (mark.encode() * 4, re.compile(re.escape(mark.encode() * 4) + re.escape(mark.encode()) + b"*"))
+    for mark in RULE_MARKS
+)
+"""Four of a mark, and a search for four or more, which is fast because it begins with the four."""
+REPEATED_MARKS = tuple(bytes([mark]) * 16 for mark in MARKS if chr(mark) not in RULE_MARKS)
+"""Sixteen of each other mark."""

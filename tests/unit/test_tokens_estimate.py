@@ -97,6 +97,13 @@ def test_curly_quotes_and_dashes_are_about_a_token() -> None:
     assert approximate_tokens(talk) == pytest.approx(170, rel=0.15)  # true: 170
 
 
+def test_turkish_and_ukrainian_are_cut_finer_than_their_neighbours() -> None:
+    turkish = "Yolcular bavullarını aldılar, peronda elinde fener tutan yaşlı bir adamdan başka kimse yoktu. "
+    ukrainian = "Пасажири взяли свої валізи, а на пероні не було нікого, крім старого чоловіка з ліхтарем. "
+    assert approximate_tokens(turkish * 3) == pytest.approx(83, rel=0.1)  # true: 83
+    assert approximate_tokens(ukrainian * 3) == pytest.approx(98, rel=0.1)  # true: 98
+
+
 def test_grows_with_what_it_is_given() -> None:
     line = "The session spent 0.35 of 0.50 dollars; two calls were refused.\n"
     assert approximate_tokens(line * 50) == pytest.approx(50 * approximate_tokens(line), rel=0.02)
