@@ -40,8 +40,8 @@ class Piece(NamedTuple):
     """One part of a prompt as the provider's tokenizer will see it, near enough to count."""
 
     text: str
-    media_tokens: int = 0
-    """Tokens of the images, audio and files in it."""
+    more_tokens: int = 0
+    """Tokens beside the text: of images, audio and files, and of what the provider adds for tools."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,8 @@ class Prompt:
     marks: tuple[int, ...]
     piece: Callable[[int], Piece]
     """Give the text of message i; called only for messages that must be counted."""
+    has_tools: bool = False
+    """Tool schemas are among the pieces; providers add instructions of their own to them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +94,10 @@ class Outcome:
     ending: Ending
     usage: Usage | None = None
     """What the provider reported; None when it reported nothing usable."""
+    input_tokens: int | None = None
+    """What it reported of the prompt, where the rest of `usage` is missing or cannot be."""
     output_tokens: int | None = None
-    """What it reported of the answer, where the rest of `usage` is missing or cannot be."""
+    """The same of the answer."""
     cost: Decimal | None = None
     """US dollars that the provider itself reported for the call; they win over any price."""
     lost: tuple[str, ...] = ()

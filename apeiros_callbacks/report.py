@@ -27,7 +27,8 @@ class Health:
     price_assumed: int = 0
     """Calls priced by a rule: the requested model's price, or the assumed one."""
     price_partial: int = 0
-    """Calls with tokens in a bucket that has no rate of its own."""
+    """Calls with something that is billed and has no rate of its own, or did not reach us; their
+    `Entry.price_source` names it."""
     unpriced: int = 0
     """Calls whose price is not known; they count as nothing against a budget."""
     corrected: int = 0

@@ -38,6 +38,7 @@ from apeiros_callbacks.money import Dollars
 from apeiros_callbacks.policy import Action, Policy
 from apeiros_callbacks.prices import Price, PriceBook, Rates, UnknownPricePolicy
 from apeiros_callbacks.prices import warm as warm_prices
+from apeiros_callbacks.prices.file import declared_prices
 from apeiros_callbacks.recent import Recent
 from apeiros_callbacks.report import Health
 from apeiros_callbacks.scopes import Account, Accounts, Budget, Hold, Need
@@ -58,7 +59,7 @@ _NOTHING = Need(0)
 _COUNT_ONLY = {"llm": Need(0, 1)}
 _ROOTS = 10_000
 _CLOSED = 50_000
-_STEP_TOKENS = 64
+_STEP_TOKENS = 256
 """A stream's hold grows by a quarter of its output, and by at least this many tokens."""
 
 
@@ -125,7 +126,7 @@ class Session:
         self.id = id or uuid.uuid4().hex[:12]
         self._scope = f"session:{self.id}"
         self._policy = Policy(on, exceeded=on_exceeded)
-        self._book = PriceBook(prices, models, unknown_price=unknown_price)
+        self._book = PriceBook(declared_prices(prices), models, unknown_price=unknown_price)
         self._unknown_price = unknown_price
         self._enforce = _enforced(enforce)
         self._raises = self._enforce and self._policy.action("budget_exceeded") == "raise"
@@ -459,10 +460,13 @@ class Session:
     def _extend(self, open_call: OpenCall, estimate: Estimate) -> None:
         call = open_call.call
         output = open_call.count_output(partial(count_answer, call))
-        if output <= open_call.held_output:
-            return
-        ahead = output + max(_STEP_TOKENS, output // 4)
-        for target in (ahead, output):
+        step = max(_STEP_TOKENS, output // 4)
+        if open_call.held_output - output >= step // 4:
+            return  # there were fewer tokens than bytes, and plenty is left
+        over = None
+        for target in (output + step, output):
+            if target <= open_call.held_output:
+                return
             grown = estimate._replace(output_tokens=target)
             need = self._need(call, grown, open_call.rates)
             over = self._accounts.extend(open_call.hold, need, model=call.model, force=not self._raises)
@@ -526,7 +530,8 @@ class Session:
     def _record(self, open_call: OpenCall, outcome: Outcome, entry: Entry) -> None:
         self._ledger.append(entry, (self._scope,))
         call = open_call.call
-        if entry.kind != "tool" and outcome.usage is not None and not outcome.cached:
+        whole = outcome.ending == "answered" and not outcome.cached
+        if whole and entry.kind != "tool" and outcome.usage is not None:
             self._estimator.learn(call, open_call.estimate, outcome.usage)
         with self._lock:
             self._health = self._health.counting(entry)

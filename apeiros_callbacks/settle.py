@@ -19,6 +19,8 @@ from apeiros_callbacks.usage import Usage
 __all__ = ["Settled", "correction", "settle", "unresolved"]
 
 _NOTHING = Usage()
+_BUCKETS = frozenset({"cache_write_1h", "input_audio", "output_audio"})
+"""What costs as much as the rest of its side where it has no rate of its own."""
 _FREE = Charge(amount=Decimal(0), certainty="free", unit_prices={}, source="", missing=())
 _UNPRICED = Charge(amount=None, certainty="unpriced", unit_prices={}, source="", missing=())
 
@@ -98,7 +100,8 @@ def _counted(open_call: OpenCall, outcome: Outcome, estimator: Estimator) -> Usa
     else:
         # Sent, and nothing came back that could be counted: the provider goes on writing, and bills it.
         output = estimate.output_tokens
-    return Usage(input_tokens=estimate.input_tokens, output_tokens=output)
+    read = estimate.input_tokens if outcome.input_tokens is None else outcome.input_tokens
+    return Usage(input_tokens=read, output_tokens=output)
 
 
 def _charge(open_call: OpenCall, outcome: Outcome, usage: Usage, model: str, book: PriceBook) -> Charge:
@@ -116,6 +119,7 @@ def _charge(open_call: OpenCall, outcome: Outcome, usage: Usage, model: str, boo
 
 def _without(charge: Charge, lost: tuple[str, ...]) -> Charge:
     """The charge of a call of which something that changes its price is not known."""
+    lost = tuple(name for name in lost if name in charge.unit_prices or name not in _BUCKETS)
     if not lost or charge.certainty == "free":
         return charge
     sound = charge.certainty in {"listed", "override"}

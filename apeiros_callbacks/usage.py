@@ -54,16 +54,15 @@ class Usage:
             and self.output_tokens.__class__ is int
             and 0 <= self.input_tokens <= MOST_TOKENS
             and 0 <= self.output_tokens <= MOST_TOKENS
-            and not (
-                self.cache_read_tokens
-                or self.cache_write_tokens
-                or self.cache_write_1h_tokens
-                or self.reasoning_tokens
-                or self.input_audio_tokens
-                or self.output_audio_tokens
-                or self.web_searches
-                or self.file_searches
-            )
+            and 0
+            == self.cache_read_tokens
+            == self.cache_write_tokens
+            == self.cache_write_1h_tokens
+            == self.reasoning_tokens
+            == self.input_audio_tokens
+            == self.output_audio_tokens
+            == self.web_searches
+            == self.file_searches
         ):
             return  # the ordinary call, on the path of every call: nothing more to look at
         self._check()

@@ -64,6 +64,10 @@ class Inbox:
         """The entries that wait, oldest first."""
         return [queued for queued in self._queue.copy() if isinstance(queued, tuple)]
 
+    def flushes(self) -> list[Flush]:
+        """The marks that somebody waits for."""
+        return self._flushes.copy()
+
     def has_work(self) -> bool:
         """An entry waits, or somebody does."""
         return bool(self._flushes) or bool(self.items())
@@ -86,11 +90,6 @@ class Inbox:
             self._flushes.remove(flush)
         flush.failure = failure
         flush.over.set()
-
-    def end_all(self, failure: LedgerError) -> None:
-        """Tell everybody who waits that it will not be."""
-        for flush in self._flushes.copy():
-            self.end(flush, failure)
 
     def rest(self, seconds: float) -> None:
         """Wait for the bell, but not longer than that. No entry rings it."""

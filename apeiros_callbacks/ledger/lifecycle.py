@@ -12,7 +12,7 @@ from pathlib import Path
 
 from apeiros_callbacks.errors import LedgerUnavailable
 from apeiros_callbacks.ledger.url import Synchronous
-from apeiros_callbacks.ledger.writer import Writer, logger
+from apeiros_callbacks.ledger.writer import Writer, entries, logger
 from apeiros_callbacks.money import show_usd
 
 __all__ = ["join", "leave"]
@@ -42,7 +42,6 @@ def join(path: Path, synchronous: Synchronous, timeout: float) -> tuple[Writer, 
                 path, synchronous, timeout, before_start=_end_with_this_process, may_end=_may_end
             )
         writer.users[seat] = None
-    writer.inbox.ring()
     return writer, seat
 
 
@@ -87,13 +86,12 @@ def _at_exit() -> None:
         if waiting:
             amounts = [entry.amount for entry, _ in waiting]
             total = sum((amount for amount in amounts if amount is not None), Decimal(0))
-            unknown = amounts.count(None)
             logger.error(
-                "the process ends and %d entries of %s%s are lost: %s",
-                len(waiting),
+                "lost with the end of this process: %s, %s in all, %d of unknown amount. %s",
+                entries(len(waiting)),
                 show_usd(total),
-                f" and {unknown} unknown amounts" if unknown else "",
-                writer.failure or f"the ledger {writer.path} was not written within {_AT_EXIT:g} s.",
+                amounts.count(None),
+                writer.failure or f"The ledger {writer.path} was not written within {_AT_EXIT:g} s.",
             )
 
 

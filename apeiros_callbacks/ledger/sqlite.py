@@ -49,7 +49,9 @@ class SqliteLedger:
         self._writer, seat = lifecycle.join(path, options.synchronous, options.timeout)
         self._leave = weakref.finalize(self, lifecycle.leave, self._writer, seat)
         self._leave.atexit = False
-        if not on_loop and not self._writer.has_opened:
+        if on_loop:
+            self._writer.inbox.ring()
+        elif not self._writer.has_opened:
             try:
                 self._writer.flush(options.timeout + 5.0)
             except BaseException:

@@ -16,18 +16,20 @@ from pathlib import Path
 
 from apeiros_callbacks.errors import LedgerError, LedgerUnavailable
 from apeiros_callbacks.ledger.fork_gate import inside_sqlite
-from apeiros_callbacks.ledger.inbox import Inbox
+from apeiros_callbacks.ledger.inbox import Flush, Inbox
 from apeiros_callbacks.ledger.rows import Item, write
 from apeiros_callbacks.ledger.sqlite_file import explain, identity, open_for_writing
 from apeiros_callbacks.ledger.url import Synchronous
 
-__all__ = ["Writer", "logger"]
+__all__ = ["Writer", "entries", "logger"]
 
 logger = logging.getLogger("apeiros_callbacks.ledger")
 
 _BATCH = 512
-# After a batch: entries gather, and callers neither wake this thread nor share the GIL with it.
-_PAUSE = 0.002
+# After a batch, in seconds: entries gather, and callers neither wake this thread nor share the GIL with
+# it. As long as the batch took, within these: writing takes long when callers want the GIL for themselves.
+_SHORTEST_PAUSE = 0.002
+_LONGEST_PAUSE = 0.1
 _FIRST_RETRY = 0.05
 _LONGEST_RETRY = 5.0
 
@@ -122,7 +124,8 @@ class Writer:
             failure = self._failure or LedgerUnavailable(
                 f"the ledger {self.path} was not written within {timeout:g} s."
             )
-        raise type(failure)(" ".join([str(failure), *_not_written(len(self.waiting()))]))
+        count = len(self.waiting())
+        raise type(failure)(f"{failure} Not written: {entries(count)}." if count else str(failure))
 
     def join(self, timeout: float) -> None:
         """Wait for the end of the thread, unless somebody opens the file again."""
@@ -134,8 +137,10 @@ class Writer:
                 thread.join(0.05)
 
     def _start(self) -> bool:
-        if self._thread is not None or not self._starting.acquire(blocking=False):
-            return True  # there is one, or another caller is at it
+        if self._thread is not None:
+            return True
+        if not self._starting.acquire(blocking=False):
+            return False  # another caller is at it: should that fail, the next entry rings again
         try:
             if self._thread is None:
                 self._before_start()
@@ -143,7 +148,7 @@ class Writer:
                 self._thread.start()
         except RuntimeError as error:  # no more threads, for instance at the interpreter's end
             self._thread = None
-            self._fails(error)
+            self._fails(error, self.inbox.flushes())
             return False
         finally:
             self._starting.release()
@@ -153,12 +158,13 @@ class Writer:
         inbox = self.inbox
         retry = _FIRST_RETRY
         while True:
+            began, waited_for = time.monotonic(), inbox.flushes()
             try:
                 with inside_sqlite:
                     written = self._write_first(self._open())
             except Exception as error:  # noqa: BLE001 - whatever it is, no entry may be lost to it
                 self._close()
-                self._fails(error)
+                self._fails(error, waited_for)
                 if self._ends():
                     return
                 inbox.rest(retry)
@@ -169,7 +175,7 @@ class Writer:
             if written == _BATCH:
                 continue
             if written:
-                inbox.rest(_PAUSE)
+                inbox.rest(min(max(_SHORTEST_PAUSE, time.monotonic() - began), _LONGEST_PAUSE))
             if inbox.lie_down():
                 if self._ends():
                     return
@@ -219,15 +225,17 @@ class Writer:
                     scopes,
                 )
 
-    def _fails(self, error: Exception) -> None:
+    def _fails(self, error: Exception, waited_for: list[Flush]) -> None:
         failure = self._failure = explain(error, self.path, self.timeout)
         count = len(self.waiting())
         # Once, and again at each tenfold: all of it is kept, so somebody should look.
         if count >= self._log_from:
-            logger.error("%s %s Kept in memory and tried again.", failure, *_not_written(count))
+            logger.error("%s Kept in memory and tried again: %s.", failure, entries(count))
             self._log_from = max(1_000, 10 * count)
         if not self.has_opened or not isinstance(failure, LedgerUnavailable):
-            self.inbox.end_all(failure)
+            # Who began to wait during the attempt may have put things right: that takes another one.
+            for flush in waited_for:
+                self.inbox.end(flush, failure)
 
     def _works(self) -> None:
         if self._failure is not None:
@@ -242,16 +250,16 @@ class Writer:
         self._close()
         self._thread = None
         self.inbox.lie_down()
-        if self.inbox.has_work():
-            self.inbox.ring()  # it came in this moment: another thread takes it
+        if not self._may_end(self):
+            self.inbox.ring()  # something came in this moment: another thread takes it
         return True
 
 
-def _not_written(count: int) -> list[str]:
-    match count:
-        case 0:
-            return []
-        case 1:
-            return ["1 entry is not written."]
-        case _:
-            return [f"{count:,} entries are not written."]
+def entries(count: int) -> str:
+    """So many entries, for a person.
+
+    Example:
+        >>> entries(1), entries(2_000)
+        ('1 entry', '2,000 entries')
+    """
+    return "1 entry" if count == 1 else f"{count:,} entries"

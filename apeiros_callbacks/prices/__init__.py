@@ -1,7 +1,8 @@
 """What a call costs.
 
 `price` is what a person declares, `rates` the arithmetic, `names` the words of frameworks and providers,
-`catalog` the price data of genai-prices, `hosts` whose address is whose, `declared` overrides and aliases, and `book` puts them together.
+`catalog` the price data of genai-prices, `hosts` whose address a call goes to, `declared` overrides and
+aliases, and `book` puts them together.
 Nothing here reads the network, and importing it does not load the price data; `warm` does.
 """
 

@@ -1,4 +1,4 @@
-"""The price data of genai-prices, bundled with it: no network, no updates.
+"""The price data of genai-prices: bundled with it, or as a person refreshed them. No network.
 
 The library is imported on first need, because that takes longer than everything else this package does
 at import; `warm` does it ahead of time. Its own lookup is not used: that one keeps every unknown name for
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from apeiros_callbacks.entry import PriceCertainty
 from apeiros_callbacks.money import EXACT
+from apeiros_callbacks.prices import stored
 from apeiros_callbacks.prices.names import Context, known_provider, split, squeeze
 from apeiros_callbacks.prices.rates import Rates
 
@@ -81,12 +82,20 @@ class Row:
 class Catalog:
     """The providers and models of the price data."""
 
-    def __init__(self, providers: list[Provider], version: str) -> None:
+    def __init__(
+        self, providers: list[Provider], version: str, refreshed: stored.Refreshed | None = None
+    ) -> None:
         self._all = providers
+        self.refreshed = refreshed
         self._by_name = {squeeze(provider.id): provider for provider in providers}
         # One for each price in the data, at most: they live as long as it does, so their ids are theirs.
         self._standard: dict[tuple[int, str, PriceCertainty], Rates | None] = {}
         self.version = version
+
+    @property
+    def providers(self) -> list[Provider]:
+        """All of the data."""
+        return self._all
 
     def find(self, provider: str, model: str) -> Row | None:
         """The row of a model, by the names that `split` gives.
@@ -118,6 +127,12 @@ class Catalog:
             return self._standard[key]
         except KeyError:
             return self._standard.setdefault(key, self._made(row, price, ()))
+
+    def tier_starts(self, row: Row, at: datetime, asked: Context) -> tuple[int, ...]:
+        """The sizes of an input above which a row has other rates."""
+        return tuple(
+            start for start, _ in _steps(row.model.get_prices(at, dict(asked) if row.own else None))[1]
+        )
 
     def at(self, url: str) -> str | None:
         """The provider whose API has this address."""
@@ -159,8 +174,7 @@ class Catalog:
             claimed = maker.model_match is not None and maker.model_match.is_match(name.lower())
             if claimed and (row := self._own(maker, name)):
                 return row
-        for maker_id in _MAKERS:
-            maker = self._by_name[squeeze(maker_id)]
+        for maker in self._makers():
             for model in maker.models:
                 if model.id == name.lower():
                     return Row(maker.id, model, own=True)
@@ -177,7 +191,11 @@ class Catalog:
         return max(rows, key=lambda row: row.id, default=None)
 
     def _models_of_makers(self) -> list[ModelInfo]:
-        return [model for maker in _MAKERS for model in self._by_name[squeeze(maker)].models]
+        return [model for maker in self._makers() for model in maker.models]
+
+    def _makers(self) -> list[Provider]:
+        # Refreshed data may be a part of the list, from an address of one's own.
+        return [maker for name in _MAKERS if (maker := self._by_name.get(squeeze(name)))]
 
 
 _loading = threading.Lock()
@@ -207,7 +225,11 @@ def warm(*, wait: bool = True) -> None:
 
 def _load() -> None:
     global _loaded
-    if _loaded is None:
+    if _loaded is not None:
+        return
+    if refreshed := stored.read():
+        _loaded = Catalog(refreshed.providers, refreshed.version, refreshed)
+    else:
         from genai_prices import __version__
         from genai_prices.data import providers
 

@@ -123,7 +123,8 @@ def _labels(*names: tuple[str, str]) -> list[str]:
         f"{spelled}:{model.lower()}"
         for provider, model in names
         if provider
-        for spelled in (provider.lower(), canonical_provider(provider))
+        # Of "openai@gateway.example" also what is declared for the client's own provider.
+        for spelled in (provider.lower(), canonical_provider(provider.partition("@")[0]))
     ]
     return labels + [model.lower() for _, model in names]
 

@@ -42,6 +42,11 @@ def provider_at(provider: str, model: str, url: str) -> str:
         >>> provider_at("openai", "claude-sonnet-4-6", "https://gateway.example/v1")
         'openai@gateway.example'
     """
+    return _provider_at(provider, model, url, catalog().version)
+
+
+@lru_cache(maxsize=1024)
+def _provider_at(provider: str, model: str, url: str, _version: str) -> str:
     known, place = _at(url)
     if known:
         # Azure's own name is kept where the framework has one: its hosts serve other makers' models too.
@@ -54,7 +59,6 @@ def provider_at(provider: str, model: str, url: str) -> str:
     return provider
 
 
-@lru_cache(maxsize=256)
 def _at(url: str) -> tuple[str, str]:
     """The provider of an address, empty when it is nobody's; and its host."""
     try:

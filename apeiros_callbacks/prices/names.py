@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 __all__ = [
@@ -117,6 +118,7 @@ def known_provider(name: str) -> str | None:
     return _PROVIDERS.get(squeezed) or _PROVIDERS.get(_without_kind(squeezed))
 
 
+@lru_cache(maxsize=256)
 def canonical_provider(name: str) -> str:
     """The provider's name in the price data, or the name as given, in lower case."""
     return known_provider(name) or name.lower()

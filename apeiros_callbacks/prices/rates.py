@@ -34,7 +34,8 @@ class Charge:
     unit_prices: Mapping[str, Decimal]
     """US dollars per million tokens, under the names of `Price`'s rates, with ``reasoning`` and
     ``cache_read_audio`` where a model lists them; ``call``, ``web_search`` and ``file_search`` are in US
-    dollars apiece. Of the tier that applied. A bucket that is not named was charged as the bucket it is a part of."""
+    dollars apiece. Of the tier that applied. A bucket that is not named was charged as the bucket it is a
+    part of."""
     source: str
     """What the prices are from, with its version."""
     missing: tuple[str, ...] = ()
@@ -66,9 +67,9 @@ class Rates:
     """
 
     __slots__ = (
-        "_bands", "_base", "_call", "_certainty", "_file_search", "_gaps", "_has_cached_audio", "_has_input_audio",
-        "_has_output_audio", "_has_reasoning", "_missing", "_nano", "_scale", "_source", "_start",
-        "_ten_usd", "_unit", "_web_search", "_whole_gaps",
+        "_bands", "_base", "_call", "_certainty", "_file_search", "_gaps", "_has_cached_audio",
+        "_has_input_audio", "_has_output_audio", "_has_reasoning", "_missing", "_nano", "_scale", "_source",
+        "_start", "_ten_usd", "_unit", "_web_search", "_whole_gaps",
     )  # fmt: skip
 
     def __init__(
@@ -153,7 +154,7 @@ class Rates:
 
         The dearest rate of each side, over cached, one-hour and reasoning tokens and over every tier that
         an input of that size can reach, plus the fee per call. Rates for audio, images and video count
-        where the model lists them.
+        where the model lists them. Searches that the provider runs are not in it: nothing bounds them here.
 
         Args:
             input_tokens: at most so many tokens are read.
@@ -211,10 +212,13 @@ class Rates:
         plain = usage.input_tokens - read - write - audio
         heard_before = 0
         if plain < 0:
-            # Some of the audio was cached. No more of it than must have been: that is the dearer reading.
+            # Some of the audio was cached: no more of it than must have been, which is the dearer reading.
+            # What was written into the cache costs as audio.
             heard_before = min(-plain, read)
             read -= heard_before
-            audio += plain
+            audio -= heard_before
+            write += plain + heard_before
+            hour = min(hour, write)
             plain = 0
         return (
             plain * band.input

@@ -35,6 +35,8 @@ FULL = Entry(
         reasoning_tokens=50,
         input_audio_tokens=40,
         output_audio_tokens=30,
+        web_searches=3,
+        file_searches=2,
     ),
     amount=Decimal("0.0000000125"),
     usage_certainty="estimated",

@@ -103,6 +103,13 @@ class TestDeclaredRates:
         heard = self.rates(both).charge(usage)
         assert (heard.amount, heard.certainty) == (Decimal("0.011289"), "override")
 
+    def test_audio_that_was_written_into_the_cache_costs_as_audio(self) -> None:
+        price = Price(input=1, output=1, cache_write=2, cache_write_1h=3, input_audio=100)
+        usage = Usage(
+            input_tokens=10, cache_write_tokens=8, cache_write_1h_tokens=6, input_audio_tokens=6
+        )  # at least 4 of the 6 audio tokens were written
+        assert self.rates(price).charge(usage).amount == Decimal("0.000612")  # 6 audio, 4 for an hour
+
     def test_a_whole_side_without_a_rate_says_so(self) -> None:
         assert self.rates(Price(input=2)).charge(Usage(input_tokens=5)).certainty == "override"
         assert self.rates(Price(input=2)).charge(CALL).missing == ("output",)
@@ -235,7 +242,10 @@ class TestListedRates:
         assert charge(free, "openrouter", "mistralai/mistral-nemo:free").certainty == "free"
 
     def test_zeros_that_are_written_down_are_no_price_either(self) -> None:
-        zeros = ModelPrice(input_mtok=Decimal(0), output_mtok=TieredPrices(Decimal(0), [Tier(9, Decimal(0))]))
+        none = Decimal(0)
+        zeros = ModelPrice(
+            input_mtok=none, output_mtok=TieredPrices(none, [Tier(9, none)]), web_searches_kcount=Decimal(10)
+        )
         model = ModelInfo(id="promoted", match=ClauseEquals("promoted"), prices=zeros)
         data = Catalog([Provider(id="p", name="P", api_pattern="p", models=[model])], "0")
         row = data.find("p", "promoted")

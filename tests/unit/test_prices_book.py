@@ -118,6 +118,11 @@ class TestUnknownPrice:
         assert found.certainty == "assumed"
         assert found.unit_prices == ASSUMED_PRICE.given() == {"input": 3, "output": 15}
 
+    def test_an_answer_of_an_unknown_model_is_assumed_too(self) -> None:
+        rates = PriceBook(unknown_price="assume").answered("openai", "gpt-98", "gpt-99", AT)
+        assert rates is not None
+        assert (rates.charge(CALL).amount, rates.certainty) == (Decimal("0.045"), "assumed")
+
     def test_assuming_changes_nothing_else(self) -> None:
         book = PriceBook(unknown_price="assume")
         assert charge(book, "openai", "gpt-4o").certainty == "listed"

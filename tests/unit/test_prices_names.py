@@ -74,6 +74,11 @@ class TestOverrides:
         assert amount(book, "my-gateway", "gemini:tuned") == "0.011"
         assert amount(book, "openai", "ft:gpt-4o:org::id") == "0.022"
 
+    def test_it_holds_for_its_provider_s_client_at_another_address(self) -> None:
+        book = PriceBook({"openai:claude-opus-4-5": Price(input=1, output=1)})
+        assert amount(book, "openai@gateway.example", "claude-opus-4-5") == "0.011"
+        assert amount(book, "other@gateway.example", "claude-opus-4-5") == "0.075"
+
     def test_it_beats_the_list_and_free(self) -> None:
         book = PriceBook({"gpt-4o": Price(input=1, output=1), "llama3": Price(input=1, output=1)})
         assert charge(book, "openai", "gpt-4o").certainty == "override"
@@ -126,6 +131,11 @@ class TestAliases:
         name = PriceBook({"my-gpt": Price(input=2, output=2), "gpt-4o": Price(input=1, output=1)}, models)
         assert amount(target, "azure", "my-gpt") == "0.011"
         assert amount(name, "azure", "my-gpt") == "0.022"
+
+    def test_a_name_is_known_without_its_wrapping(self) -> None:
+        book = PriceBook(models={"mine": "openai:gpt-4o"})
+        assert amount(book, "litellm", "azure/mine") == "0.035"
+        assert amount(book, "google", "models/mine") == "0.035"
 
     def test_a_name_may_stand_for_itself_at_a_provider(self) -> None:
         assert charge(PriceBook(models={"gpt-4o": "azure:gpt-4o"}), "", "gpt-4o").source.endswith(

@@ -136,9 +136,39 @@ def test_what_cannot_be_written_at_the_end_is_counted(path: Path) -> None:
     with locked(path):
         _, complaints = finish(process)
     assert time.monotonic() - began < 30
-    assert "31 entries of $0.2040 and 1 unknown amounts are lost: the ledger" in complaints
+    assert (
+        "lost with the end of this process: 31 entries, $0.2040 in all, 1 of unknown amount. " in complaints
+    )
     assert "another program has locked it for more than 0.1 s." in complaints
     assert "Traceback" not in complaints
+
+
+def test_a_file_that_will_never_do_does_not_hold_up_the_end(path: Path) -> None:
+    path.write_text("not a database, but long enough to look at")
+    _, complaints = run(
+        """
+        import asyncio
+
+        async def main():
+            ledger = open_ledger(url)
+            ledger.append(entry("r1"), SCOPE)
+            until(lambda: ledger.failure)
+            return ledger
+
+        ledger = asyncio.run(main())
+        from apeiros_callbacks.ledger import lifecycle
+        started, start = [], threading.Thread.start
+        threading.Thread.start = lambda thread: (started.append(thread), start(thread))
+        began = time.monotonic()
+        lifecycle._at_exit()
+        assert time.monotonic() - began < lifecycle._AT_EXIT - 1
+        until(lambda: threading.active_count() == 1)
+        assert not started, "it is not tried again and again"
+        """,
+        f"sqlite:///{path}",
+    )
+    assert "lost with the end of this process: 1 entry, $0.0068 in all, 0 of unknown amount. " in complaints
+    assert "file is not a database" in complaints
 
 
 # --- racing

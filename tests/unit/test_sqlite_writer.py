@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime
 from decimal import Decimal
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from apeiros_callbacks.errors import LedgerUnavailable
-from apeiros_callbacks.ledger import Ledger, open_ledger, writer
+from apeiros_callbacks.ledger import Ledger, lifecycle, open_ledger, writer
 from tests.contract.entries import entry, until
 from tests.contract.processes import locked
 
@@ -62,14 +63,12 @@ def test_a_locked_file(ledger: Ledger, path: Path, caplog: pytest.LogCaptureFixt
         assert isinstance(ledger.failure, LedgerUnavailable)
         assert "another program has locked it for more than 0.05 s. Close that program" in str(ledger.failure)
         assert ledger.pending == 49
-        with pytest.raises(
-            LedgerUnavailable, match=r"has locked it.* 49 entries are not written\."
-        ) as caught:
+        with pytest.raises(LedgerUnavailable, match=r"has locked it.* Not written: 49 entries\.") as caught:
             ledger.flush(0.2)
         assert caught.value is not ledger.failure
         for number in range(50, 100):
             ledger.append(entry(f"r{number}"), SCOPE)
-        with pytest.raises(LedgerUnavailable, match=r"99 entries are not written\."):
+        with pytest.raises(LedgerUnavailable, match=r"Not written: 99 entries\."):
             ledger.flush(0.2)
 
     ledger.flush(20)
@@ -79,7 +78,7 @@ def test_a_locked_file(ledger: Ledger, path: Path, caplog: pytest.LogCaptureFixt
     said = [record.getMessage() for record in caplog.records if record.name == LOGGER]
     assert len(said) == 2, said
     assert said[0].startswith(f"the ledger {path} cannot be used: another program has locked it")
-    assert said[0].endswith(" not written. Kept in memory and tried again.")
+    assert "Kept in memory and tried again: " in said[0]
     assert said[1] == f"the ledger {path} can be written again."
 
 
@@ -93,7 +92,7 @@ def test_a_growing_backlog_is_told_again(
         for number in range(1, 1_000):
             ledger.append(entry(f"r{number}"), SCOPE)
         until(lambda: len(caplog.records) == 2)
-    assert "1,000 entries are not written. Kept in memory" in caplog.messages[1]
+    assert "Kept in memory and tried again: 1,000 entries." in caplog.messages[1]
     ledger.flush(20)
     assert len(ids(ledger)) == 1_000
 
@@ -189,13 +188,25 @@ def test_an_entry_that_no_file_takes_does_not_hold_up_the_others(
     ledger.append(entry("r3"), SCOPE)
     until(lambda: ledger.pending == 1)
     assert "cannot hold an entry" in str(ledger.failure)
-    with pytest.raises(LedgerUnavailable, match=r"cannot hold an entry.* 1 entry is not written\."):
+    with pytest.raises(LedgerUnavailable, match=r"cannot hold an entry.* Not written: 1 entry\."):
         ledger.close()
     amount = wrong.get("amount", "0.0068")
     said = f"an entry of {amount} USD for {SCOPE} cannot be stored, and is kept in memory only"
     assert caplog.messages == [said]
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT id FROM entry").fetchall() == [("r1",), ("r3",)]
+
+
+def test_an_entry_is_written_with_its_scopes_or_not_at_all(path: Path) -> None:
+    ledger = open_ledger(f"sqlite:///{path}")
+    ledger.append(entry("r1"), ("session:3f2a", object()))  # type: ignore[arg-type]
+    ledger.append(entry("r2"), SCOPE)
+    until(lambda: ledger.pending == 1)
+    with pytest.raises(LedgerUnavailable):
+        ledger.close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT id FROM entry").fetchall() == [("r2",)]
+        assert connection.execute("SELECT scope FROM charge").fetchall() == [SCOPE]
 
 
 # --- threads
@@ -244,6 +255,31 @@ def test_a_thread_that_cannot_be_started_is_told_and_tried_again(
     with closing(open_ledger(f"sqlite:///{path}")) as ledger:
         ledger.append(entry(), SCOPE)
         assert ledger.entries() == [entry()]
+
+
+def test_who_comes_during_an_attempt_that_fails_gets_the_next_one(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was wrong may have been put right before they came."""
+    began, go = threading.Event(), threading.Event()
+
+    def fail_once(*_: object) -> None:
+        patch.undo()
+        began.set()
+        assert go.wait(20)
+        raise LedgerUnavailable("it was not ready.")
+
+    with monkeypatch.context() as patch, ThreadPoolExecutor() as pool:
+        patch.setattr(writer, "open_for_writing", fail_once)
+        early = pool.submit(open_ledger, f"sqlite:///{path}")
+        assert began.wait(20)
+        late = pool.submit(open_ledger, f"sqlite:///{path}")
+        (shared,) = lifecycle._writers.values()
+        until(lambda: len(shared.inbox.flushes()) == 2)
+        go.set()
+        with pytest.raises(LedgerUnavailable, match=r"it was not ready\."):
+            early.result()
+        late.result().close()
 
 
 def test_opening_and_closing_from_many_threads(path: Path) -> None:

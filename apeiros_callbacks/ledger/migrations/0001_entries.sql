@@ -26,6 +26,8 @@ CREATE TABLE entry (
     reasoning_tokens INTEGER NOT NULL,
     input_audio_tokens INTEGER NOT NULL,
     output_audio_tokens INTEGER NOT NULL,
+    web_searches INTEGER NOT NULL,
+    file_searches INTEGER NOT NULL,
     amount TEXT,
     amount_nano INTEGER,
     usage_certainty TEXT NOT NULL,

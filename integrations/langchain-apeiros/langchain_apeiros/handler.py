@@ -21,10 +21,11 @@ from apeiros_callbacks.money import Dollars
 from apeiros_callbacks.prices import UnknownPricePolicy
 from langchain_apeiros.aborts import for_graphs
 from langchain_apeiros.ended import ending_of_error, ending_of_task, error_name
+from langchain_apeiros.endpoints import at_address
 from langchain_apeiros.plain import count, text
 from langchain_apeiros.prompts import chat_prompt, chunk_text, event_text, text_prompt
 from langchain_apeiros.runs import Runs, agent_of
-from langchain_apeiros.usage import read_outcome
+from langchain_apeiros.usage import Sent, read_cut, read_outcome
 
 __all__ = ["ApeirosHandler"]
 
@@ -50,10 +51,11 @@ def _recording(hook: Callable[P, None]) -> Callable[P, None]:
 class _Live:
     """An LLM run between its start and its end."""
 
-    __slots__ = ("copies", "open_call", "stream", "task", "ticks", "watch")
+    __slots__ = ("copies", "open_call", "sent", "stream", "task", "ticks", "watch")
 
-    def __init__(self, open_call: OpenCall) -> None:
+    def __init__(self, open_call: OpenCall, sent: Sent) -> None:
         self.open_call = open_call
+        self.sent = sent
         self.copies = 1
         """How often this handler is attached to the run: each event comes that often."""
         self.ticks = 0
@@ -143,7 +145,7 @@ class ApeirosHandler(BaseCallbackHandler):
     ) -> None:
         """Hold what the call is expected to cost, or refuse it: nothing is sent then."""
         params: Mapping[str, Any] = kwargs.get("invocation_params") or {}
-        known = metadata or {}
+        known = at_address(metadata or {}, serialized, params)
         sent = messages[0] if messages else []
         self._open(
             run_id,
@@ -151,6 +153,7 @@ class ApeirosHandler(BaseCallbackHandler):
             known,
             params,
             lambda: chat_prompt(sent, params, _provider(known), _model(known, params)),
+            Sent(sent, params),
         )
 
     def on_llm_start(
@@ -166,13 +169,16 @@ class ApeirosHandler(BaseCallbackHandler):
         """The same for a completion model."""
         params: Mapping[str, Any] = kwargs.get("invocation_params") or {}
         sent = prompts[0] if prompts else ""
-        self._open(run_id, parent_run_id, metadata or {}, params, lambda: text_prompt(sent))
+        known = at_address(metadata or {}, serialized, params)
+        shared = Sent(shared=kwargs.get("batch_size", 1) > 1)
+        self._open(run_id, parent_run_id, known, params, lambda: text_prompt(sent), shared)
 
     @_recording
     def on_llm_new_token(self, token: Any, *, run_id: UUID, chunk: Any = None, **kwargs: Any) -> None:
         """Count a piece of a streamed answer; cut the stream when the budget is reached."""
         live = self._live.get(run_id)
         if live is not None:
+            live.sent.streamed.saw(chunk)
             self._grow(live, "token", token if token and token.__class__ is str else chunk_text(token, chunk))
 
     @_recording
@@ -185,7 +191,12 @@ class ApeirosHandler(BaseCallbackHandler):
     @_recording
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         """Settle what the provider reported, and write the entry."""
-        self._close(run_id, lambda _: read_outcome(response))
+        self._close(
+            run_id,
+            lambda live: (
+                read_outcome(response, live.open_call.call, live.sent) if live else read_outcome(response)
+            ),
+        )
 
     @_recording
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
@@ -195,7 +206,8 @@ class ApeirosHandler(BaseCallbackHandler):
         def outcome(live: _Live | None) -> Outcome:
             streaming = live is not None and live.open_call.state == "growing"
             ending = ending_of_error(error, response, streaming=streaming)
-            return Outcome(ending=ending, error=error_name(error, response))
+            call, sent = (live.open_call.call, live.sent) if live else (None, Sent())
+            return read_cut(ending, error_name(error, response), response, call, sent)
 
         self._close(run_id, outcome)
 
@@ -267,6 +279,7 @@ class ApeirosHandler(BaseCallbackHandler):
         metadata: Mapping[str, Any],
         params: Mapping[str, Any],
         prompt: Callable[[], Prompt],
+        sent: Sent,
     ) -> None:
         again = self._live.get(run_id)
         if again is not None:
@@ -274,7 +287,7 @@ class ApeirosHandler(BaseCallbackHandler):
             return
         try:
             call = self._call(run_id, parent, metadata, params, prompt)
-            live = _Live(self.session.open_call(call))
+            live = _Live(self.session.open_call(call), sent)
         except Refused as refusal:
             raise for_graphs(refusal) from refusal.__cause__
         self._live[run_id] = live

@@ -34,7 +34,7 @@ def chat_prompt(
     def piece(i: int) -> Piece:
         return Piece(described) if i == 0 else _message_piece(messages[i - 1], media)
 
-    return Prompt((hash(described), *marks), piece)
+    return Prompt((hash(described), *marks), piece, has_tools=True)
 
 
 def text_prompt(prompt: str) -> Prompt:

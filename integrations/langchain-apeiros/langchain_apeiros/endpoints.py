@@ -1,0 +1,41 @@
+"""Whom a call goes to: the provider that LangChain names, or the one whose address the client was given."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from apeiros_callbacks.prices import provider_at
+from langchain_apeiros.plain import mapping, text
+
+__all__ = ["at_address"]
+
+# The clients' own names for a base URL, as their serialized form has them.
+_ADDRESSES = (
+    "openai_api_base", "anthropic_api_url", "azure_endpoint", "base_url", "api_base", "endpoint",
+    "endpoint_url", "groq_api_base", "xai_api_base", "openrouter_api_base",
+)  # fmt: skip
+
+
+def at_address(
+    metadata: Mapping[str, Any], serialized: Mapping[str, Any] | None, params: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """LangChain's metadata of a call, with the provider to price it by in the place of ``ls_provider``.
+
+    Args:
+        metadata: as LangChain gives it.
+        serialized: the client's serialized form, which has its base URL where it was given one.
+        params: LangChain's ``invocation_params``.
+    """
+    named = str(metadata.get("ls_provider") or "")
+    given = mapping(mapping(serialized).get("kwargs"))
+    url = next((url for key in _ADDRESSES if (url := text(given.get(key)))), None)
+    if url is None and named == "openai":
+        # Read by the OpenAI SDK itself, so that the client does not know of it.
+        url = os.environ.get("OPENAI_BASE_URL")
+    if not url:
+        return metadata
+    model = text(metadata.get("ls_model_name")) or text(params.get("model")) or ""
+    provider = provider_at(named, model, url)
+    return metadata if provider == named else {**metadata, "ls_provider": provider}
