@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from apeiros_callbacks.ledger.memory import MemoryLedger
 from apeiros_callbacks.ledger.protocol import Ledger
+from apeiros_callbacks.ledger.sqlite import SqliteLedger
+from apeiros_callbacks.ledger.sqlite_file import data_folder
 from apeiros_callbacks.ledger.url import MEMORY, parse_url, sqlite_url
 
 __all__ = ["default_ledger_url", "open_ledger"]
@@ -39,9 +41,6 @@ def open_ledger(url: str) -> Ledger:
     options = parse_url(url)
     if options == MEMORY:
         return MemoryLedger()
-    # Only here: the modules around sqlite3 are a third of what importing this package would take.
-    from apeiros_callbacks.ledger.sqlite import SqliteLedger
-
     return SqliteLedger(url, options)
 
 
@@ -52,6 +51,4 @@ def default_ledger_url() -> str:
         >>> default_ledger_url().endswith("apeiros/ledger.db")
         True
     """
-    from apeiros_callbacks.ledger.sqlite_file import data_folder
-
     return sqlite_url((data_folder() / "ledger.db").as_posix())

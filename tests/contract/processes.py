@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[2]
 
 _HEAD = """\
 import os, signal, sys, threading, time
+if hasattr(signal, "alarm"):
+    signal.alarm(120)  # a test that fails leaves no process behind for ever
 from apeiros_callbacks.ledger import open_ledger
 from tests.contract.entries import entry, until
 url = sys.argv[1]
