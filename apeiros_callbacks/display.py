@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from apeiros_callbacks.entry import Entry
 from apeiros_callbacks.money import show_usd
-from apeiros_callbacks.report import roll_up
+from apeiros_callbacks.report import Health, roll_up
 
 if TYPE_CHECKING:
     from apeiros_callbacks.detectors import Finding
@@ -21,6 +21,7 @@ __all__ = [
     "call_rows",
     "findings_html",
     "findings_text",
+    "health_text",
     "session_html",
     "session_line",
     "session_text",
@@ -87,6 +88,8 @@ def session_text(session: Session) -> str:
         lines += ["", *_aligned([CALL_COLUMNS, *rows])]
     if session.findings:
         lines += ["", findings_text(session.findings)]
+    if doubts := health_text(session.health):
+        lines += ["", doubts]
     return "\n".join(lines)
 
 
@@ -100,6 +103,30 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
         ).rstrip()
         for row in rows
     ]
+
+
+_DOUBTS = (
+    ("usage_estimated", "{} without reported usage: counted here"),
+    ("end_inferred", "{} seen to start and not to end"),
+    ("unresolved", "{} with an end or a price that could not be made out"),
+    ("price_assumed", "{} at an assumed price"),
+    ("price_partial", "{} priced in part"),
+    ("unpriced", "{} without a price: not in the sum"),
+)
+
+
+def health_text(health: Health) -> str:
+    """What is not certain about a session, in a line; empty when all is known."""
+    found = [
+        words.format(f"{count} call{'' if count == 1 else 's'}")
+        for name, words in _DOUBTS
+        if (count := getattr(health, name))
+    ]
+    if health.failures:
+        found.append(f"{health.failures} failures of this package's own; the first is in the log")
+    if health.ledger_failure:
+        found.append(f"not written yet: {health.ledger_failure}")
+    return f"not certain: {'; '.join(found)}" if found else ""
 
 
 def findings_text(findings: Sequence[Finding]) -> str:
@@ -176,6 +203,8 @@ def session_html(session: Session) -> str:
         parts.append(_html_table(("model", "calls", "in", "cached", "out", "cost"), rows, texts=1))
     if session.findings:
         parts.append(findings_html(session.findings))
+    if doubts := health_text(session.health):
+        parts.append(f'<div style="margin:.3em 0">{escape(doubts)}</div>')
     return "".join(parts) + "</div>"
 
 

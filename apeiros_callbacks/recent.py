@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
+from contextlib import suppress
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
@@ -14,7 +14,11 @@ V = TypeVar("V")
 
 
 class Recent(Generic[K, V]):
-    """Keeps the values that were used last, at most `most` of them. Safe across threads.
+    """Keeps the values that were used last, at most `most` of them.
+
+    Safe across threads, and when the garbage collector calls in the middle of a step: there is no lock to
+    wait for, and each step is a few operations of a dict that nothing can split, in any order. For that the
+    keys must be of built-in types: numbers, strings, and tuples of them.
 
     Example:
         >>> names = Recent[int, str](most=2)
@@ -27,47 +31,46 @@ class Recent(Generic[K, V]):
     def __init__(self, most: int = 256) -> None:
         self._most = most
         self._values: OrderedDict[K, V] = OrderedDict()
-        self._lock = threading.Lock()
 
     def get(self, key: K) -> V | None:
         """The value, if it is remembered."""
-        with self._lock:
-            value = self._values.get(key)
-            if value is not None:
-                self._values.move_to_end(key)
-            return value
+        value = self._values.get(key)
+        if value is not None:
+            self._touch(key)
+        return value
 
     def get_or_make(self, key: K, make: Callable[[], V]) -> V:
         """The value, made when it is not remembered."""
-        with self._lock:
-            value = self._values.get(key)
-            if value is None:
-                value = self._values[key] = make()
-                self._forget()
-            else:
-                self._values.move_to_end(key)
-            return value
+        value = self.get(key)
+        if value is None:
+            value = self._values.setdefault(key, make())
+            self._forget()
+        return value
 
     def set(self, key: K, value: V) -> None:
         """Remember a value."""
-        with self._lock:
-            self._values[key] = value
-            self._values.move_to_end(key)
-            self._forget()
+        self._values[key] = value
+        self._touch(key)
+        self._forget()
 
     def pop(self, key: K) -> V | None:
         """Forget a value and give it."""
-        with self._lock:
-            return self._values.pop(key, None)
+        return self._values.pop(key, None)
 
     def clear(self) -> None:
         """Forget all."""
-        with self._lock:
-            self._values.clear()
+        self._values.clear()
 
     def __len__(self) -> int:
         return len(self._values)
 
+    def _touch(self, key: K) -> None:
+        try:  # noqa: SIM105 - on the path of every call, where a context manager has its price
+            self._values.move_to_end(key)
+        except KeyError:  # forgotten meanwhile
+            pass
+
     def _forget(self) -> None:
         if len(self._values) > self._most:
-            self._values.popitem(last=False)
+            with suppress(KeyError):
+                self._values.popitem(last=False)

@@ -22,8 +22,13 @@ class Health:
     """Calls and tools that started and did not end yet."""
     usage_estimated: int = 0
     """Calls whose usage the provider did not report; it was counted."""
+    failed: int = 0
+    """Calls that the provider answered with an error; taken to be free."""
+    end_inferred: int = 0
+    """Calls that were seen to start and not to end: their task was cancelled, or ended without a word. They
+    count among `usage_estimated`, unless they had not been sent."""
     unresolved: int = 0
-    """Calls that were sent and whose end or price could not be made out."""
+    """Calls that were seen to start and neither to end nor to be cancelled, and calls whose pricing failed."""
     price_assumed: int = 0
     """Calls priced by a rule: the requested model's price, or the assumed one."""
     price_partial: int = 0
@@ -40,17 +45,25 @@ class Health:
 
     def counting(self, entry: Entry) -> Health:
         """This health with one more entry."""
-        if entry.kind == "correction":
-            return replace(self, corrected=self.corrected + 1)
         if entry.usage_certainty == "reported" and entry.price_certainty in _SOUND:
             return self
+        return self._plus(entry, 1)
+
+    def correcting(self, wrong: Entry, right: Entry) -> Health:
+        """This health with an entry whose end was inferred, and is now known."""
+        known = self._plus(wrong, -1)._plus(right, 1)
+        return replace(known, corrected=self.corrected + 1, end_inferred=self.end_inferred - 1)
+
+    def _plus(self, entry: Entry, one: int) -> Health:
+        usage, price = entry.usage_certainty, entry.price_certainty
         return replace(
             self,
-            usage_estimated=self.usage_estimated + (entry.usage_certainty == "estimated"),
-            unresolved=self.unresolved + (entry.usage_certainty == "unresolved"),
-            price_assumed=self.price_assumed + (entry.price_certainty == "assumed"),
-            price_partial=self.price_partial + (entry.price_certainty == "partial"),
-            unpriced=self.unpriced + (entry.price_certainty == "unpriced"),
+            usage_estimated=self.usage_estimated + one * (usage == "estimated"),
+            failed=self.failed + one * (usage == "assumed"),
+            unresolved=self.unresolved + one * (usage == "unresolved"),
+            price_assumed=self.price_assumed + one * (price == "assumed"),
+            price_partial=self.price_partial + one * (price == "partial"),
+            unpriced=self.unpriced + one * (price == "unpriced"),
         )
 
 
@@ -71,10 +84,18 @@ class Totals:
     cache_read_tokens: int
     unpriced: int
     """Entries whose amount is not known."""
+    usage_estimated: int
+    """Calls whose usage was not reported by the provider."""
+    price_uncertain: int
+    """Calls whose price is partial or assumed."""
+    failed: int
+    """Calls that the provider answered with an error; taken to be free."""
+    unresolved: int
+    """Calls that were seen to start and not to end, and calls whose pricing failed."""
 
 
 def total(entries: Iterable[Entry]) -> Totals:
-    """Add entries up. A correction replaces the tokens of the entry it corrects.
+    """Add entries up. A correction replaces the entry it corrects, but for its dollars, which add up.
 
     Example:
         >>> total([]).cost
@@ -82,7 +103,8 @@ def total(entries: Iterable[Entry]) -> Totals:
     """
     lines = list(entries)
     corrected = {line.corrects for line in lines if line.corrects is not None}
-    counted = [line.usage for line in lines if line.key not in corrected]
+    right = [line for line in lines if line.key not in corrected]
+    counted = [line.usage for line in right]
     return Totals(
         cost=sum((line.amount for line in lines if line.amount is not None), Decimal(0)),
         calls=sum(1 for line in lines if line.kind == "llm" and not line.cached),
@@ -90,14 +112,20 @@ def total(entries: Iterable[Entry]) -> Totals:
         input_tokens=sum(usage.input_tokens for usage in counted),
         output_tokens=sum(usage.output_tokens for usage in counted),
         cache_read_tokens=sum(usage.cache_read_tokens for usage in counted),
-        unpriced=sum(1 for line in lines if line.amount is None),
+        unpriced=sum(1 for line in right if line.amount is None),
+        usage_estimated=sum(1 for line in right if line.usage_certainty == "estimated"),
+        price_uncertain=sum(1 for line in right if line.price_certainty in {"partial", "assumed"}),
+        failed=sum(1 for line in right if line.usage_certainty == "assumed"),
+        unresolved=sum(1 for line in right if line.usage_certainty == "unresolved"),
     )
 
 
 def roll_up(entries: Sequence[Entry], by: GroupBy) -> Mapping[str, Totals]:
     """Totals by a field of the entries, the dearest first; entries without one are under ``"-"``."""
     groups: dict[str, list[Entry]] = {}
+    kinds = {entry.key: entry.kind for entry in entries}
     for entry in entries:
-        groups.setdefault(str(getattr(entry, by) or "-"), []).append(entry)
+        name = kinds.get(entry.corrects or "", entry.kind) if by == "kind" else getattr(entry, by)
+        groups.setdefault(str(name or "-"), []).append(entry)
     totals = {name: total(lines) for name, lines in groups.items()}
     return dict(sorted(totals.items(), key=lambda item: item[1].cost, reverse=True))

@@ -7,12 +7,12 @@ is integer arithmetic under one lock that is never held across input or output.
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, NamedTuple
 
 from apeiros_callbacks.errors import BudgetExceeded, InvalidBudget
+from apeiros_callbacks.guard import Guard
 from apeiros_callbacks.money import Dollars, exact_usd, from_nano, to_nano
 
 __all__ = ["Account", "Accounts", "Budget", "Hold", "Need"]
@@ -148,8 +148,8 @@ class Hold:
 class Accounts:
     """Takes, extends, settles and releases holds. Safe across threads."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    def __init__(self, guard: Guard | None = None) -> None:
+        self._guard = guard or Guard()
 
     def hold(
         self, accounts: tuple[Account, ...], need: Need, *, model: str = "", force: bool = False
@@ -165,7 +165,7 @@ class Accounts:
         Returns:
             The hold, unless it is refused; the refusal, if a scope cannot take it.
         """
-        with self._lock:
+        with self._guard:
             refusal = _first_refusal(accounts, need, model, mid_stream=False)
             if refusal is not None and not force:
                 return None, refusal
@@ -179,7 +179,7 @@ class Accounts:
         Returns:
             The refusal, if a scope cannot take the difference; the hold grew all the same under `force`.
         """
-        with self._lock:
+        with self._guard:
             if not hold.open:
                 return None
             had = hold.need
@@ -197,7 +197,7 @@ class Accounts:
         Returns:
             False when it was settled or released before; nothing is booked then.
         """
-        with self._lock:
+        with self._guard:
             if not hold.open:
                 return False
             hold.open = False
@@ -213,7 +213,7 @@ class Accounts:
 
     def correct(self, accounts: tuple[Account, ...], change: Need, usd: Decimal | None) -> None:
         """Book the difference that a correction found; it may be negative."""
-        with self._lock:
+        with self._guard:
             for account in accounts:
                 _book(account, change, usd)
 

@@ -11,7 +11,6 @@ import asyncio
 import copy
 import logging
 import os
-import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -33,6 +32,7 @@ from apeiros_callbacks.errors import (
     UnknownPrice,
 )
 from apeiros_callbacks.estimate import Estimate, Estimator, count_answer
+from apeiros_callbacks.guard import Guard
 from apeiros_callbacks.ledger import Ledger, open_ledger
 from apeiros_callbacks.money import Dollars
 from apeiros_callbacks.policy import Action, Policy
@@ -133,12 +133,12 @@ class Session:
         self._clock = clock
         self._estimator = Estimator(strict=strict)
         self._account = Account(f"session {self.id}", limit)
-        self._accounts = Accounts()
+        self._guard = Guard()
+        self._accounts = Accounts(self._guard)
         self._exceeded = BudgetExceededDetector(self._account)
         self._detectors: tuple[Detector, ...] = (self._exceeded, *built_in_detectors())
         self._lanes = Lanes()
         self._findings: dict[object, Finding] = {}
-        self._lock = threading.Lock()
         self._open: dict[str, OpenCall] = {}
         self._attempts: Recent[str, int] = Recent(_CLOSED)
         self._provisional: Recent[str, OpenCall] = Recent()
@@ -204,6 +204,9 @@ class Session:
         Returns:
             The entry, or None when there was nothing to write.
         """
+        if self._guard.is_mine:  # the garbage collector closes an abandoned stream in the middle of a change
+            self._guard.later(partial(self.close_call, call_id, outcome))
+            return None
         open_call = self._open.pop(call_id, None)
         try:
             if open_call is None:
@@ -272,13 +275,13 @@ class Session:
     @property
     def findings(self) -> Findings:
         """What the detectors saw, one line for each pattern, in the order of first sight."""
-        with self._lock:
+        with self._guard:
             return Findings(self._findings.values())
 
     @property
     def health(self) -> Health:
         """What could not be known or recorded."""
-        with self._lock:
+        with self._guard:
             health = replace(self._health, open=len(self._open))
         failure = self._ledger.failure
         return health if failure is None else replace(health, ledger_failure=str(failure))
@@ -419,7 +422,7 @@ class Session:
         """Note a refusal: its finding, its root run, what the person can do."""
         refusal.advice = "Raise it with session.raise_budget(to=…)."
         finding = self._exceeded.refused(refusal, call.agent, call.step)
-        with self._lock:
+        with self._guard:
             self._note(finding)
         if self._raises:
             if call.root:
@@ -433,7 +436,7 @@ class Session:
         if call.kind == "tool":
             return None
         refusing = None
-        with self._lock:
+        with self._guard:
             attempt = self._lanes.opened(call.lane, hash(call.prompt.marks), call.step)
             for detector in self._detectors:
                 finding = detector.opened(attempt)
@@ -445,7 +448,7 @@ class Session:
         return refusing or stopped
 
     def _note(self, finding: Finding) -> None:
-        """List a finding; called under the lock."""
+        """List a finding; called under the guard."""
         action = self._policy.action(finding.type)
         if action == "ignore":
             return
@@ -533,10 +536,14 @@ class Session:
         whole = outcome.ending == "answered" and not outcome.cached
         if whole and entry.kind != "tool" and outcome.usage is not None:
             self._estimator.learn(call, open_call.estimate, outcome.usage)
-        with self._lock:
-            self._health = self._health.counting(entry)
+        with self._guard:
             if entry.kind == "correction":
+                if open_call.entry is not None:
+                    self._health = self._health.correcting(open_call.entry, entry)
                 return
+            self._health = self._health.counting(entry)
+            if outcome.provisional:
+                self._health = replace(self._health, end_inferred=self._health.end_inferred + 1)
             step = self._lanes.closed(call.lane, hash(call.prompt.marks), entry)
             for detector in self._detectors:
                 finding = detector.closed(step)
@@ -548,7 +555,7 @@ class Session:
 
     def went_wrong(self, doing: str, bug: Exception) -> None:
         """Count a failure of this package's own, and log the first."""
-        with self._lock:
+        with self._guard:
             first = not self._health.failures
             self._health = replace(self._health, failures=self._health.failures + 1)
         if first:

@@ -68,11 +68,11 @@ class Usage:
         self._check()
 
     def _check(self) -> None:
-        for field in fields(self):
-            count = getattr(self, field.name)
+        for name in _COUNTS:
+            count = getattr(self, name)
             if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= MOST_TOKENS:
-                unit = "tokens" if field.name.endswith("_tokens") else "searches"
-                raise InvalidUsage(f"{field.name} must be a whole number of {unit}, 0 or more, got {count!r}")
+                unit = "tokens" if name.endswith("_tokens") else "searches"
+                raise InvalidUsage(f"{name} must be a whole number of {unit}, 0 or more, got {count!r}")
         for part, whole in (
             ("cache_write_1h_tokens", self.cache_write_tokens),
             ("reasoning_tokens", self.output_tokens),
@@ -97,5 +97,8 @@ class Usage:
 
     def as_dict(self) -> dict[str, int]:
         """The buckets that are not zero, as plain data; input and output are always there."""
-        found = {field.name: int(getattr(self, field.name)) for field in fields(self)}
+        found = {name: int(getattr(self, name)) for name in _COUNTS}
         return {k: n for k, n in found.items() if n or k in {"input_tokens", "output_tokens"}}
+
+
+_COUNTS = tuple(field.name for field in fields(Usage))

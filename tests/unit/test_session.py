@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 
 from apeiros_callbacks import BudgetExceeded, Price, Session, Usage
 from apeiros_callbacks.call import Call, Outcome, Piece, Prompt
-from apeiros_callbacks.report import roll_up, total
+from apeiros_callbacks.report import Health, roll_up, total
 
 PRICES = {"*": Price(input=1_000_000, output=1_000_000)}  # a dollar a token
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -63,8 +65,57 @@ def test_a_provisional_end_is_corrected_by_a_real_one() -> None:
     assert corrected.usage == Usage(input_tokens=7, output_tokens=2)
     assert ours.spent == 9 == sum(entry.amount or 0 for entry in ours.entries())
     assert ours.close_call("a", answered(7, 2)) is None
-    assert total(ours.entries()).input_tokens == 7
-    assert ours.health.corrected == 1
+    sums = total(ours.entries())
+    assert (sums.input_tokens, sums.usage_estimated, sums.calls) == (7, 0, 1)
+    assert roll_up(ours.entries(), "kind")["llm"].input_tokens == 7
+    assert ours.health == Health(corrected=1)
+
+
+def test_what_is_not_certain_is_counted_and_shown() -> None:
+    ours = Session(None, prices={"m": Price(input=1, output=1)})
+    endings = {
+        "a": answered(10),
+        "b": Outcome(ending="answered", text="word"),
+        "c": Outcome(ending="cut", provisional=True, error="CancelledError"),
+        "d": Outcome(ending="failed", error="APIError 500"),
+    }
+    for name, outcome in endings.items():
+        ours.open_call(call(name))
+        ours.close_call(name, outcome)
+    ours.open_call(replace(call("e"), model="nobody knows"))
+    ours.close_call("e", answered(10))
+    ours.open_call(call("still open"))
+    assert ours.health == Health(open=1, usage_estimated=2, end_inferred=1, failed=1, unpriced=1)
+    sums = total(ours.entries())
+    assert (sums.usage_estimated, sums.failed, sums.unpriced, sums.unresolved) == (2, 1, 1, 0)
+    shown = (
+        "not certain: 2 calls without reported usage: counted here; 1 call seen to start and not to end; "
+        "1 call without a price: not in the sum"
+    )
+    assert str(ours).endswith(shown)
+    assert shown in ours._repr_html_()
+
+
+def test_a_stream_that_is_collected_in_the_middle_of_a_change_is_closed_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours = session()
+    for name in ("abandoned", "a"):
+        ours.open_call(call(name))
+    count = Health.counting
+
+    def collected(health: Health, entry: Any) -> Health:
+        # As the garbage collector does: in this thread, inside the section that this thread has locked.
+        assert ours.close_call("abandoned", Outcome(ending="cut", error="GeneratorExit")) is None
+        return count(health, entry)
+
+    monkeypatch.setattr(Health, "counting", collected)
+    closing = threading.Thread(target=ours.close_call, args=("a", answered(10)), daemon=True)
+    closing.start()
+    closing.join(10)
+    assert not closing.is_alive(), "it waits for a lock that it holds itself"
+    assert sorted(entry.id for entry in ours.entries()) == ["a", "abandoned"]
+    assert (ours.open_holds, ours.health.usage_estimated) == (0, 1)
 
 
 def test_a_call_that_was_taken_for_unsent_and_ends_after_all_is_recorded() -> None:

@@ -12,10 +12,10 @@ from langchain_apeiros.plain import mapping, text
 __all__ = ["at_address"]
 
 # The clients' own names for a base URL, as their serialized form has them.
-_ADDRESSES = (
+_ADDRESSES = frozenset({
     "openai_api_base", "anthropic_api_url", "azure_endpoint", "base_url", "api_base", "endpoint",
     "endpoint_url", "groq_api_base", "xai_api_base", "openrouter_api_base",
-)  # fmt: skip
+})  # fmt: skip
 
 
 def at_address(
@@ -30,7 +30,10 @@ def at_address(
     """
     named = str(metadata.get("ls_provider") or "")
     given = mapping(mapping(serialized).get("kwargs"))
-    url = next((url for key in _ADDRESSES if (url := text(given.get(key)))), None)
+    url = None
+    for key in given:  # a handful, fewer than there are names for an address
+        if key in _ADDRESSES and (url := text(given[key])):
+            break
     if url is None and named == "openai":
         # Read by the OpenAI SDK itself, so that the client does not know of it.
         url = os.environ.get("OPENAI_BASE_URL")

@@ -25,7 +25,7 @@ from langchain_apeiros.endpoints import at_address
 from langchain_apeiros.plain import count, text
 from langchain_apeiros.prompts import chat_prompt, chunk_text, event_text, text_prompt
 from langchain_apeiros.runs import Runs, agent_of
-from langchain_apeiros.usage import Sent, read_cut, read_outcome
+from langchain_apeiros.usage import Sent, read_cut, read_decision, read_outcome
 
 __all__ = ["ApeirosHandler"]
 
@@ -253,22 +253,37 @@ class ApeirosHandler(BaseCallbackHandler):
 
     # Everything that calls can be inside of
 
-    @_recording
     def on_chain_start(
-        self, serialized: Any, inputs: Any, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
+        self,
+        serialized: dict[str, Any] | None,
+        inputs: Any,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        metadata: dict[str, Any] | None = None,
+        run_type: str | None = None,
+        **kwargs: Any,
     ) -> None:
-        """Note whose run this is."""
-        self._runs.started(run_id, parent_run_id)
+        """Note whose run this is. A decision model, which starts as a chain, is held or refused."""
+        if run_type != "llm":
+            self._runs.started(run_id, parent_run_id)
+            return
+        known = metadata or {}
+        self._open(run_id, parent_run_id, known, {}, lambda: text_prompt(str(inputs)), Sent())
 
     @_recording
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
-        """Forget the run."""
+        """Forget the run; settle what a decision model reported."""
         self._runs.ended(run_id)
+        if run_id in self._live:
+            self._close(run_id, lambda _: read_decision(outputs))
 
     @_recording
     def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
-        """Forget the run."""
+        """Forget the run; close a decision model's call."""
         self._runs.ended(run_id)
+        if run_id in self._live:
+            self.on_llm_error(error, run_id=run_id)
 
     # The machine
 
@@ -381,11 +396,10 @@ _MAX_OUTPUT = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_
 
 
 def _max_output(metadata: Mapping[str, Any], params: Mapping[str, Any]) -> int | None:
-    for value in (*(params.get(name) for name in _MAX_OUTPUT), metadata.get("ls_max_tokens")):
-        most = _positive(value)
-        if most is not None:
+    for name in _MAX_OUTPUT:
+        if name in params and (most := _positive(params[name])) is not None:
             return most
-    return None
+    return _positive(metadata.get("ls_max_tokens"))
 
 
 def _positive(value: object) -> int | None:

@@ -13,16 +13,19 @@ __all__ = ["read_body"]
 
 def read_body(body: Mapping[str, Any], *, model: str = "") -> Reading | None:
     """Read a provider's own report; None when it is of no shape that is known here."""
-    if body.keys() & {"prompt_tokens", "completion_tokens"}:
+    if not body:
+        return None
+    if "prompt_tokens" in body or "completion_tokens" in body:
         return openai_chat(body, model=model)
-    if body.keys() & {"input_tokens", "output_tokens"}:
-        of_anthropic = body.keys() & {"cache_creation_input_tokens", "cache_read_input_tokens", "iterations"}
+    names = body.keys()
+    if names & {"input_tokens", "output_tokens"}:
+        of_anthropic = names & {"cache_creation_input_tokens", "cache_read_input_tokens", "iterations"}
         return anthropic(body) if of_anthropic else openai_responses(body)
-    if body.keys() & {"inputTokens", "outputTokens"}:
+    if names & {"inputTokens", "outputTokens"}:
         return bedrock(body)
-    if body.keys() & {"promptTokenCount", "candidatesTokenCount", "totalTokenCount"}:
+    if names & {"promptTokenCount", "candidatesTokenCount", "totalTokenCount"}:
         return google(body)
-    if body.keys() & {"prompt_eval_count", "eval_count"}:
+    if names & {"prompt_eval_count", "eval_count"}:
         return ollama(body)
     return None
 
@@ -161,7 +164,10 @@ def _sum(counts: Any) -> int | None:
 
 def _first(*values: object) -> object:
     """The first that is a count and not 0: providers fill the places that they do not use with 0."""
-    return next((value for value in values if tokens(value)), None)
+    for value in values:
+        if value and tokens(value):
+            return value
+    return None
 
 
 def _rest(total: object, *parts: object) -> int | None:

@@ -169,8 +169,7 @@ def _with_what_was_lost(
     lost: list[str] = []
     written = usage.cache_write_tokens
     details = mapping(answer.reported.get("input_token_details"))
-    split = "cache_creation" in answer.body or any(key.startswith("ephemeral_") for key in details)
-    if written and provider == "anthropic" and not split:
+    if written and provider == "anthropic" and not _is_split(answer.body, details):
         # langchain-anthropic drops from streams how long a write is kept; the request says it.
         times = sent.cache_times()
         if times == {"1h"}:
@@ -179,9 +178,15 @@ def _with_what_was_lost(
             lost.append("cache_write_1h")
     if provider == "google" and not usage.input_audio_tokens and sent.has_sound():
         lost.append("input_audio")  # langchain-google-genai drops which tokens are sound
-    kinds = {str(mapping(turn).get("type")) for turn in items(answer.body.get("iterations"))}
-    lost.extend(f"iterations:{kind}" for kind in sorted(kinds - _KNOWN_TURNS))
+    if "iterations" in answer.body:
+        kinds = {str(mapping(turn).get("type")) for turn in items(answer.body["iterations"])}
+        lost.extend(f"iterations:{kind}" for kind in sorted(kinds - _KNOWN_TURNS))
     return usage, tuple(lost)
+
+
+def _is_split(body: Mapping[str, Any], details: Mapping[str, Any]) -> bool:
+    """Whether the report says how long what was written into the cache is kept."""
+    return "cache_creation" in body or any(key.startswith("ephemeral_") for key in details)
 
 
 def _once(name: str | None) -> str | None:

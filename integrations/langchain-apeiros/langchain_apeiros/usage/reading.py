@@ -20,6 +20,8 @@ class Reading:
 
 def tokens(value: object) -> int | None:
     """A count, if it can be one: a whole number of zero or more, also as a float such as ``12.0``."""
+    if value is None:
+        return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):

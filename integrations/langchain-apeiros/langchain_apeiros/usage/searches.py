@@ -27,6 +27,8 @@ def searches(
     """
     told = _told(body, model) if body else None
     blocks = _blocks(message)
+    if not blocks and "grounding_metadata" not in metadata:
+        return told or 0, 0
     if told is None:
         told = _anthropic(blocks) + _openai(blocks) if blocks else 0
         told += _google(metadata, model) if "grounding_metadata" in metadata else 0
