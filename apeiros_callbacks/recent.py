@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from contextlib import suppress
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 __all__ = ["Recent"]

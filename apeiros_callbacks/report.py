@@ -28,7 +28,7 @@ class Health:
     """Calls that were seen to start and not to end: their task was cancelled, or ended without a word. They
     count among `usage_estimated`, unless they had not been sent."""
     unresolved: int = 0
-    """Calls that were seen to start and neither to end nor to be cancelled, and calls whose pricing failed."""
+    """Calls that were seen to start and whose end, or price, could not be made out."""
     price_assumed: int = 0
     """Calls priced by a rule: the requested model's price, or the assumed one."""
     price_partial: int = 0

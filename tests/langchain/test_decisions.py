@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-decisions: Any = pytest.importorskip(
-    "langchain_core.decisions", reason="this langchain-core has no decision models; 1.8.2 has"
-)
-
 from apeiros_callbacks import BudgetExceeded, Price
 from apeiros_callbacks.testing import Reply, ScriptedServer
 from langchain_apeiros import ApeirosHandler
+
+decisions: Any = pytest.importorskip(
+    "langchain_core.decisions", reason="this langchain-core has no decision models; 1.8.2 has"
+)
 
 PER_TOKEN = {"*": Price(input=1_000, output=1_000)}
 REQUEST = {"state": "Production is down.", "questions": {"urgent": decisions.Noul(instructions="Urgent?")}}
