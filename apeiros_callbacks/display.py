@@ -68,16 +68,24 @@ def call_rows(entries: Iterable[Entry]) -> list[tuple[str, ...]]:
 def session_line(session: Session) -> str:
     """A session in one line."""
     limit = session.budget
-    of = "" if limit is None or limit.usd is None else f" of {show_usd(limit.usd)}"
+    usd, calls, tokens = (None, None, None) if limit is None else (limit.usd, limit.calls, limit.tokens)
     state = session.state()
-    calls = state["calls"]
     found = len(session.findings)
-    parts = [f"{session.id}: {show_usd(session.spent)}{of} spent", f"{calls} call{'' if calls == 1 else 's'}"]
+    of = "" if usd is None else f" of {show_usd(usd)}"
+    parts = [f"{session.id}: {show_usd(session.spent)}{of} spent", _used(state["calls"], calls, "call")]
+    if tokens is not None:
+        parts.append(_used(state["tokens"], tokens, "token"))
     if session.open_holds:
         parts.append(f"{session.open_holds} open")
     if found:
         parts.append(f"{found} finding{'' if found == 1 else 's'}")
     return ", ".join(parts)
+
+
+def _used(count: object, limit: int | None, unit: str) -> str:
+    of = "" if limit is None else f" of {limit:,}"
+    plural = "" if (count if limit is None else limit) == 1 else "s"
+    return f"{count:,}{of} {unit}{plural}"
 
 
 def session_text(session: Session) -> str:

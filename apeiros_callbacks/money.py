@@ -6,12 +6,14 @@ up, what is settled is rounded to the nearest, and the exact decimal stays on th
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Context, Decimal
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from typing import TypeAlias
 
 from apeiros_callbacks.errors import ConfigError
 
-__all__ = ["NANO", "USD", "Dollars", "exact_usd", "from_nano", "show_usd", "to_nano", "to_nano_up"]
+__all__ = [
+    "NANO", "USD", "Dollars", "exact_usd", "finite_usd", "from_nano", "show_usd", "to_nano", "to_nano_up",
+]  # fmt: skip
 
 Dollars: TypeAlias = Decimal | int | float
 """What a person may write for an amount of USD. A float is read as it prints: 0.1 is exactly 0.10."""
@@ -38,14 +40,33 @@ def exact_usd(value: object, what: str, error: type[ConfigError] = ConfigError) 
         >>> exact_usd(0.1, "budget")
         Decimal('0.1')
     """
-    if isinstance(value, bool) or not isinstance(value, Decimal | int | float):
-        raise error(f'{what} must be a number of US dollars such as 0.50 or Decimal("0.50"), got {value!r}')
-    amount = Decimal(str(value)) if isinstance(value, float) else Decimal(value)
-    if not amount.is_finite():
-        raise error(f'{what} must be a finite number of US dollars such as Decimal("0.50"), got {value!r}')
+    amount = finite_usd(value, what, error)
     if amount < 0:
         raise error(f'{what} must not be negative, such as Decimal("0.50"), got {value!r}')
     return amount
+
+
+def finite_usd(value: object, what: str, error: type[ConfigError] = ConfigError) -> Decimal:
+    """As `exact_usd`, for a caller that says itself which amounts are too small."""
+    if isinstance(value, bool) or not isinstance(value, Decimal | int | float):
+        raise error(
+            f'{what} must be a number of US dollars such as 0.50 or Decimal("0.50"), got {value!r}'
+            f"{_conversion(value)}"
+        )
+    amount = Decimal(str(value)) if isinstance(value, float) else Decimal(value)
+    if not amount.is_finite():
+        raise error(f'{what} must be a finite number of US dollars such as Decimal("0.50"), got {value!r}')
+    return amount
+
+
+def _conversion(value: object) -> str:
+    if not isinstance(value, str):
+        return ""
+    try:
+        Decimal(value)
+    except InvalidOperation:
+        return ""
+    return f'; convert it with Decimal("{value.strip()}")'
 
 
 def to_nano(amount: Decimal) -> int:

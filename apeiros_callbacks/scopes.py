@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from apeiros_callbacks.errors import BudgetExceeded, InvalidBudget
 from apeiros_callbacks.guard import Guard
-from apeiros_callbacks.money import Dollars, exact_usd, from_nano, to_nano
+from apeiros_callbacks.money import Dollars, finite_usd, from_nano, to_nano
 
 __all__ = ["Account", "Accounts", "Budget", "Hold", "Need"]
 
@@ -57,8 +57,8 @@ class Budget:
 
 
 def _limit_usd(value: object) -> Decimal:
-    amount = exact_usd(value, "budget", InvalidBudget)
-    if to_nano(amount) == 0:
+    amount = finite_usd(value, "budget", InvalidBudget)
+    if amount < 0 or to_nano(amount) == 0:
         raise InvalidBudget(
             f'budget must be more than 0 US dollars, such as Decimal("0.50"), got {value!r}; '
             "for no limit leave it out"

@@ -37,6 +37,16 @@ def test_what_is_no_amount_is_refused_with_an_example(wrong: object) -> None:
     assert isinstance(error.value, ValueError)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("0.5", '; convert it with Decimal("0.5")'), (" 2 ", '; convert it with Decimal("2")'), ("a lot", "")],
+)
+def test_a_number_in_quotes_is_refused_with_the_way_to_convert_it(text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        exact_usd(text, "budget")
+    assert str(error.value).endswith(f"got {text!r}{said}")
+
+
 @pytest.mark.parametrize("wrong", ["NaN", "sNaN", "Infinity", "-1"])
 def test_a_decimal_that_is_no_amount_is_refused(wrong: str) -> None:
     with pytest.raises(ConfigError):

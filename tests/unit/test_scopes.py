@@ -40,6 +40,14 @@ def test_a_limit_that_cannot_be(limits: dict[str, object]) -> None:
         Budget(**limits)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("wrong", [-1, 0, -0.5, Decimal("1e-12")])
+def test_too_little_is_one_message(wrong: float | Decimal) -> None:
+    with pytest.raises(
+        InvalidBudget, match=r"^budget must be more than 0 US dollars, .*; for no limit leave"
+    ):
+        Budget(wrong)
+
+
 def test_the_refusal_carries_its_numbers() -> None:
     account = Account("session s", Budget(usd=0.5))
     accounts = Accounts()
