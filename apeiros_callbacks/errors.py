@@ -73,6 +73,17 @@ class Refused(ApeirosError):
     Raised as one of its subclasses; catch this one to catch every refusal.
     """
 
+    def __repr__(self) -> str:
+        # LangChain logs the repr of every error a handler raises.
+        return f"{type(self).__name__}({str(self)!r})"
+
+    was_sent = False
+    """True of a refusal that was only noted, where budgets are watched and not enforced."""
+
+    @property
+    def _sent(self) -> str:
+        return "It was sent, because budgets are not enforced." if self.was_sent else "It was not sent."
+
 
 class BudgetExceeded(Refused):
     """A call is expected to pass a budget, or a stream reached it.
@@ -126,20 +137,22 @@ class BudgetExceeded(Refused):
 
     def __str__(self) -> str:
         what = f" to {self.model}" if self.model else ""
-        held = f" and {_amount(self.held, self.unit)} held by open calls" if self.held else ""
-        text = (
-            f"budget of {_amount(self.limit, self.unit)} for {self.scope}: "
-            f"{_amount(self.spent, self.unit)} spent{held}; "
+        limit = _amount(self.limit, self.unit)
+        spent = (
+            f"{_amount(self.spent, self.unit)} spent"
+            if self.unit == "usd"
+            else f"{self.spent:,} of {limit} used"
         )
+        held = f" and {_amount(self.held, self.unit)} held by open calls" if self.held else ""
+        text = f"budget of {limit} for {self.scope}: {spent}{held}; "
         if self.mid_stream:
-            text += f"the stream{what} reached the limit and was cut."
+            done = "was not cut" if self.was_sent else "was cut"
+            text += f"the stream{what} reached the limit and {done}."
+        elif self.unit == "calls":
+            text += f"this call{what} would be one more. {self._sent}"
         else:
-            text += f"this call{what} needs about {_amount(self.needed, self.unit)}. It was not sent."
+            text += f"this call{what} needs about {_amount(self.needed, self.unit)}. {self._sent}"
         return f"{text} {self.advice}".rstrip()
-
-    def __repr__(self) -> str:
-        # LangChain logs the repr of every error a handler raises.
-        return f"{type(self).__name__}({str(self)!r})"
 
 
 def _rebuild_budget_exceeded(
@@ -151,7 +164,7 @@ def _rebuild_budget_exceeded(
 def _amount(value: Decimal, unit: str) -> str:
     """An amount as a person reads it: dollars to the cent, further only as far as it says something."""
     if unit != "usd":
-        return f"{value:,} {unit}"
+        return f"{value:,} {unit.removesuffix('s') if value == 1 else unit}"
     digits = 4 if value == 0 else min(9, max(4, 1 - value.adjusted()))
     whole, _, part = f"{value:,.{digits}f}".partition(".")
     part = part.rstrip("0")
@@ -176,8 +189,8 @@ class UnknownPrice(Refused):
         name = f"{self.provider}:{self.model}" if self.provider else self.model
         because = f" ({self.why})" if self.why else ""
         return (
-            f"no price is known for {name!r}{because}, so a budget cannot be kept. It was not sent. "
-            f'Add prices={{"{self.model}": Price(input=…, output=…)}} in USD per million tokens, '
+            f"no price is known for {name!r}{because}, so a budget cannot be kept. {self._sent} "
+            f'Set prices={{"{self.model}": Price(input=…, output=…)}} in USD per million tokens, '
             f'or models={{"{self.model}": "openai:gpt-4o"}} when it is another name of a listed model.'
         )
 
