@@ -136,19 +136,11 @@ class PriceBook:
         names = list(self._names(provider, model))
         if not names or not names[-1][1]:
             return "the call does not name its model"
-        provider, model = split(*names[-1])
-        if model.lower().startswith("arn:"):
-            return "this ARN does not say which model it is"
-        if model.lower().startswith("ft:"):
-            return "a fine-tuned model has a price of its own, and none is listed"
-        row = catalog().find(provider, model)
-        if row is not None:
-            return "its list has no price per token; Price(input=0, output=0) declares it free"
-        if provider and (other := catalog().find("", model)):
-            return f"did you mean {other.provider}:{other.model.id}?"
-        if close := catalog().like(provider, model):
-            return f"did you mean {close}?"
-        return ""
+        why = _why_unpriced(*split(*names[-1]))
+        if len(names) == 1:
+            return why
+        target = ":".join(part for part in names[-1] if part)
+        return f"models= says it is {target!r}, which has no price{f': {why}' if why else ''}"
 
     def _quote(self, provider: str, model: str, context: Mapping[str, str] | None) -> _Quote:
         key = (provider, model, tuple(context.items())) if context else (provider, model)
@@ -229,3 +221,18 @@ def _declared(price: Price) -> Rates:
     whole = {"input", "output"} <= rates.keys() or rates.keys() == {"call"}
     free = whole and not any(rates.values())
     return Rates(rates, certainty="free" if free else "override", source="override")
+
+
+def _why_unpriced(provider: str, model: str) -> str:
+    if model.lower().startswith("arn:"):
+        return "this ARN does not say which model it is"
+    if model.lower().startswith("ft:"):
+        return "a fine-tuned model has a price of its own, and none is listed"
+    row = catalog().find(provider, model)
+    if row is not None:
+        return "its list has no price per token; Price(input=0, output=0) declares it free"
+    if provider and (other := catalog().find("", model)):
+        return f"did you mean {other.provider}:{other.model.id}?"
+    if close := catalog().like(provider, model):
+        return f"did you mean {close}?"
+    return ""

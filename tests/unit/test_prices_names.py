@@ -327,6 +327,18 @@ class TestNames:
     def test_what_may_have_been_meant(self, provider: str, model: str, said: str) -> None:
         assert PriceBook().suggest(provider, model) == said
 
+    @pytest.mark.parametrize(
+        ("target", "said"),
+        [
+            ("azure:nosuch", "models= says it is 'azure:nosuch', which has no price"),
+            ("openai:gpt4o", "models= says it is 'openai:gpt4o', which has no price: did you mean gpt-4o?"),
+            ("middle", "models= says it is 'azure:nosuch', which has no price"),
+        ],
+    )
+    def test_what_stands_for_a_name_without_a_price(self, target: str, said: str) -> None:
+        book = PriceBook(models={"my-deployment": target, "middle": "azure:nosuch"})
+        assert book.suggest("azure", "my-deployment") == said
+
     def test_the_context_window(self) -> None:
         book = PriceBook({"gpt-4o": Price(input=1, output=1)}, {"mine": "openai:gpt-4o"})
         assert book.context_window("openai", "gpt-4o") == book.context_window("azure", "mine") == 128_000
