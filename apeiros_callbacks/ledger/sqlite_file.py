@@ -7,6 +7,7 @@ descriptor of a file drops the locks that SQLite has on it in this process.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import stat
@@ -101,7 +102,10 @@ def explain(error: Exception, path: Path, timeout: float) -> LedgerError:
     if isinstance(error, LedgerError):
         return type(error)(f"the ledger {path} cannot be used: {error}")
     if isinstance(error, OSError):
-        return LedgerUnavailable(f"the ledger {path} cannot be used: {error.strerror or error}.")
+        todo = (
+            f". Use another path, or let this user create files in {path.parent}" if _of_path(error) else ""
+        )
+        return LedgerUnavailable(f"the ledger {path} cannot be used: {error.strerror or error}{todo}.")
     code = getattr(error, "sqlite_errorname", "") or ""
     if code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
         return LedgerCorrupt(
@@ -118,6 +122,11 @@ def explain(error: Exception, path: Path, timeout: float) -> LedgerError:
     else:
         todo = f"{error or type(error).__name__} ({code or type(error).__name__})"
     return LedgerUnavailable(f"the ledger {path} cannot be used: {todo}.")
+
+
+def _of_path(error: OSError) -> bool:
+    """Whether another path, or other rights on it, would help."""
+    return error.errno in {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EINVAL}
 
 
 def _connect(path: Path, how: str, timeout: float) -> sqlite3.Connection:

@@ -165,8 +165,9 @@ def test_a_file_in_place_of_a_folder(path: Path) -> None:
     not Path("/proc/self").exists(), reason="needs /proc, where not even root can create a file"
 )
 def test_a_folder_that_cannot_be_written() -> None:
-    with pytest.raises(LedgerUnavailable, match=r"the ledger /proc/ledger.db cannot be used: "):
+    with pytest.raises(LedgerUnavailable, match=r"the ledger /proc/ledger.db cannot be used: ") as caught:
         open_ledger("sqlite:////proc/ledger.db")
+    assert str(caught.value).endswith(". Use another path, or let this user create files in /proc.")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write any file")
