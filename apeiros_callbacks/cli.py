@@ -26,6 +26,11 @@ app = typer.Typer(
 OVER_BUDGET = 3
 """Exit code of a command whose point is that a budget holds, when the budget was passed."""
 
+NOT_YET = frozenset({"llama-index"})
+"""Frameworks whose adapter has no handler yet."""
+
+_INSTALL = 'From a clone of the project: pip install . "./integrations/langchain-apeiros[demo]"'
+
 
 def _show_version(wanted: bool) -> None:
     if wanted:
@@ -37,7 +42,9 @@ def _show_version(wanted: bool) -> None:
 def _options(
     show_version: Annotated[
         bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop."),
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, metavar="", help="Show the version and stop."
+        ),
     ] = False,
 ) -> None:
     pass
@@ -46,7 +53,7 @@ def _options(
 @app.command()
 def demo(
     framework: Annotated[
-        str, typer.Option(help="langchain, or llama-index where its adapter has one.")
+        str, typer.Option(help="langchain; llama-index is not supported yet.")
     ] = "langchain",
     model: Annotated[
         str | None,
@@ -62,30 +69,28 @@ def demo(
     client.
     """
     console = Console()
+    errors = Console(stderr=True)
     adapters = {point.name: point for point in entry_points(group="apeiros_callbacks.adapters")}
+    if framework in NOT_YET:
+        _stop(errors, f"{framework} is not supported yet. Use --framework langchain.")
+    if framework not in {*adapters, "langchain"}:
+        names = ", ".join(sorted({*adapters, "langchain"} - NOT_YET))
+        _stop(
+            errors,
+            f"There is no framework {framework!r}. The names are: {names}; "
+            f"{', '.join(sorted(NOT_YET))} is not supported yet.",
+        )
     point = adapters.get(framework)
     if point is None:
-        console.print(
-            f"No adapter {framework!r} is installed; there is {', '.join(sorted(adapters)) or 'none'}. "
-            f'Install it with: pip install "apeiros-callbacks[{framework}]"'
-        )
-        raise typer.Exit(2)
+        _stop(errors, f"The adapter for {framework} is not installed. {_INSTALL}")
     try:
         demonstration = importlib.import_module(f"{point.value}.demo")
     except ModuleNotFoundError as missing:
-        if missing.name == f"{point.value}.demo":
-            console.print(f"The adapter {framework!r} has no demo yet.")
-        else:
-            console.print(
-                f'The demo needs {missing.name!r}. Install it with: pip install "langchain-apeiros[demo]"',
-                markup=False,
-            )
-        raise typer.Exit(2) from None
+        _stop(errors, f"The demo needs {missing.name!r}. {_INSTALL}")
     try:
         over = demonstration.run(console, model=model, budget=budget)
     except ApeirosError as problem:
-        console.print(str(problem), style="red", markup=False)
-        raise typer.Exit(2) from None
+        _stop(errors, str(problem))
     raise typer.Exit(OVER_BUDGET if over else 0)
 
 
@@ -203,6 +208,14 @@ def _show_prices(
             f"  prices={{{json.dumps(model)}: Price(input=..., output=...)}}",
             "or in the JSON file that APEIROS_PRICES names:",
             f'  {{{json.dumps(model)}: {{"input": "...", "output": "..."}}}}',
+        )
+    if unlisted := [asked for asked in map(":".join, sheet.context.items()) if asked in sheet.missing]:
+        there = f"There is {', '.join(sheet.tiers)}" if sheet.tiers else "No tier is listed for it"
+        _stop(
+            Console(stderr=True),
+            f"{sheet.provider}:{sheet.model} has no price for the tier {tier!r}. {there}; leave out --tier "
+            "for the standard price.",
+            f"A call that asks for {unlisted[0]} is charged the standard price, marked partial.",
         )
     if as_json:
         typer.echo(json.dumps(pricetable.sheet_json(sheet, age, file), indent=2))

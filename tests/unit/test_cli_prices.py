@@ -178,9 +178,18 @@ context window  64,000 tokens"""
 
     def test_another_tier(self) -> None:
         assert re.search(r"^input +1\.25$", shown("gpt-4o", "--tier", "Batch"), re.MULTILINE)
-        text = shown("gpt-4o", "--tier", "scale")
-        assert re.search(r"^input +2\.50$", text, re.MULTILINE)
-        assert "partial, something has no price of its own: service_tier:scale;" in text
+        assert re.search(r"^input +2\.50$", shown("gpt-4o", "--tier", "standard"), re.MULTILINE)
+
+    @pytest.mark.parametrize("form", [(), ("--json",)])
+    def test_a_tier_that_is_not_listed(self, form: tuple[str, ...]) -> None:
+        result = run("gpt-4o", "--tier", "nosuch", "--at", NOON, *form)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr == (
+            "openai:gpt-4o has no price for the tier 'nosuch'. There is batch, fast, priority; "
+            "leave out --tier for the standard price.\n"
+            "A call that asks for service_tier:nosuch is charged the standard price, marked partial.\n"
+        )
+        assert "No tier is listed for it" in run("claude-3-haiku", "--tier", "nosuch").stderr
 
     def test_a_word_that_is_no_service_tier(self) -> None:
         fast = as_json("claude-opus-4-8", "--tier", "fast")
