@@ -1,4 +1,4 @@
-"""What ``apeiros demo`` runs: an agent that reads until its money is used up.
+"""What ``apeiros demo`` runs: an agent that reads until its next call would not fit.
 
 The agent, the tool and the client are real; without a model of the user's the answers come from a
 scripted server in this process, which bills a token for every four characters it is sent.
@@ -25,7 +25,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from apeiros_callbacks import Budget, BudgetExceeded, ConfigError
+from apeiros_callbacks import Budget, BudgetExceeded, ConfigError, Session
 from apeiros_callbacks.display import CALL_COLUMNS, call_rows, findings_text
 from apeiros_callbacks.money import show_usd
 from apeiros_callbacks.testing import Reply, Request, ScriptedServer, ToolCall
@@ -63,7 +63,7 @@ def run(console: Console, *, model: str | None, budget: float | None) -> bool:
     limit = Budget.of(budget if budget is not None else REAL_BUDGET if model else SCRIPTED_BUDGET)
     handler = ApeirosHandler(budget=limit)
     with _chat_model(model) as chat, Live(console=console, auto_refresh=False) as live:
-        shown = _Shown(handler, live)
+        shown = _Shown(handler, live, console)
         agent: Any = create_agent(  # pyright: ignore[reportUnknownVariableType]
             chat, [report], system_prompt=HANDBOOK, name="analyst"
         )
@@ -81,14 +81,26 @@ def run(console: Console, *, model: str | None, budget: float | None) -> bool:
 
 def _conclude(console: Console, handler: ApeirosHandler, refusal: BudgetExceeded | None) -> None:
     session = handler.session
-    if not console.is_terminal:
+    if not session.entries():
+        console.print("No call was sent.")
+    elif not console.is_terminal:
         console.print()  # a live table ends its line only on a terminal
     if refusal is None:
         console.print("The agent finished within its budget.")
     else:
         console.print(Text("BudgetExceeded: ", style="bold red") + Text(str(refusal)))
-    console.print(Text(f"\n{findings_text([f for f in session.findings if f.type != 'budget_exceeded'])}"))
+        console.print(f"\n{_why(refusal)}")
+    if found := [finding for finding in session.findings if finding.type != "budget_exceeded"]:
+        console.print(Text(f"\n{findings_text(found)}"))
     console.print(f"\n{show_usd(session.spent)} spent, {show_usd(session.remaining)} left of the budget.")
+
+
+def _why(refusal: BudgetExceeded) -> str:
+    """What is left beside what is needed, with as many digits as tell them apart."""
+    left = refusal.limit - refusal.spent - refusal.held
+    digits = next((d for d in range(4, 9) if show_usd(left, d) != show_usd(refusal.needed, d)), 9)
+    shown = show_usd(left, digits), show_usd(refusal.needed, digits)
+    return "Why: {} is left, and the next call needs about {}.".format(*shown)
 
 
 @contextmanager
@@ -123,11 +135,10 @@ def _answer(request: Request) -> Reply:
 class _Shown(BaseCallbackHandler):
     """Redraws the table after each call. Attached after the handler, so that it sees what that recorded."""
 
-    def __init__(self, handler: ApeirosHandler, live: Live) -> None:
+    def __init__(self, handler: ApeirosHandler, live: Live, console: Console) -> None:
         self._handler = handler
         self._live = live
-        self._counts: dict[object, int] = {}
-        self._found: list[str] = []
+        self._console = console
 
     def on_llm_end(self, response: Any, **kwargs: Any) -> None:
         self.refresh()
@@ -136,31 +147,28 @@ class _Shown(BaseCallbackHandler):
         self.refresh()
 
     def refresh(self) -> None:
-        session = self._handler.session
-        limit = session.budget.usd if session.budget else None
-        rows = call_rows(session.entries())
-        self._found += [""] * (len(rows) - len(self._found))
-        if rows:
-            self._found[-1] = self._found[-1] or self._new_findings()
-        table = Table(
-            title=f"{show_usd(session.spent)} spent of {show_usd(limit, 2)}",
-            title_justify="left",
-            box=SIMPLE,
-            padding=(0, 1, 0, 0),
-            pad_edge=False,
-        )
-        for i, column in enumerate(CALL_COLUMNS):
-            table.add_column(column, justify="left" if i < 3 else "right", no_wrap=True)
-        table.add_column("findings", min_width=13, overflow="fold")
-        for row, found in zip(rows, self._found, strict=True):
-            table.add_row(*row, found)
-        self._live.update(table, refresh=True)
+        self._live.update(_table(self._handler.session, self._console), refresh=True)
 
-    def _new_findings(self) -> str:
-        """The findings that the last call brought."""
-        new: list[str] = []
-        for finding in self._handler.session.findings:
-            if finding.count > self._counts.get(finding.line, 0) and finding.type != "budget_exceeded":
-                new.append(finding.type.replace("_", " "))
-            self._counts[finding.line] = finding.count
-        return "\n".join(new)
+
+# What a narrow terminal goes without, the least needed first.
+_UNNEEDED = ("agent", "cached", "#", "in", "out", "model")
+_WIDE = 1_000
+
+
+def _table(session: Session, console: Console) -> Table:
+    """The calls so far, with as many columns as fit: an amount or a count is never cut."""
+    rows = call_rows(session.entries())
+    limit = session.budget.usd if session.budget else None
+    title = f"{show_usd(session.spent)} spent of {show_usd(limit)}"
+    wide = console.options.update_width(_WIDE)
+    table = Table()
+    for left_out in range(len(_UNNEEDED) + 1):
+        table = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
+        kept = [i for i, name in enumerate(CALL_COLUMNS) if name not in _UNNEEDED[:left_out]]
+        for i in kept:
+            table.add_column(CALL_COLUMNS[i], justify="left" if i < 3 else "right", no_wrap=True)
+        for row in rows:
+            table.add_row(*(row[i] for i in kept))
+        if console.measure(table, options=wide).maximum <= console.width:
+            break
+    return table
