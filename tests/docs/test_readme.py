@@ -12,9 +12,14 @@ import pytest
 
 pytest.importorskip("langchain_openai", reason="this environment has no LangChain")
 
-import langchain_apeiros
-from apeiros_callbacks import Session
+from langchain_openai import ChatOpenAI
+from pydantic import SecretStr
+
+from apeiros_callbacks import Session, open_ledger
+from apeiros_callbacks.ledger import Ledger
+from apeiros_callbacks.report import roll_up
 from apeiros_callbacks.testing import Reply, ScriptedServer
+from langchain_apeiros import ApeirosHandler
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 LONG_QUESTION = "word " * 40_000
@@ -24,6 +29,12 @@ def python_blocks() -> list[str]:
     return re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
+def python_after(marker: str) -> str:
+    found = re.search(rf"<!-- {marker} -->\n```python\n(.*?)```", README, re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
 def output_after(marker: str) -> str:
     found = re.search(rf"<!-- {marker} -->\n```text\n(.*?)```", README, re.DOTALL)
     assert found is not None
@@ -31,11 +42,6 @@ def output_after(marker: str) -> str:
 
 
 def test_the_example_prints_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    def named(budget: Any = None, **options: Any) -> Any:
-        return original(session=Session(budget, id="first-run", **options))
-
-    original = langchain_apeiros.ApeirosHandler
-    monkeypatch.setattr(langchain_apeiros, "ApeirosHandler", named)
     shown = io.StringIO()
     with ScriptedServer([Reply("ok", input_tokens=40_000, output_tokens=50)]) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.openai_url)
@@ -48,6 +54,39 @@ def test_the_example_prints_what_it_says(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_other_example_runs() -> None:
     exec(python_blocks()[1], {})  # noqa: S102
+
+
+def test_a_session_is_shared() -> None:
+    names: dict[str, Any] = {"Session": Session, "ApeirosHandler": ApeirosHandler}
+    exec(python_after("session"), names)  # noqa: S102
+    assert names["writer"].session is names["reader"].session
+    assert names["session"].id == "nightly-report"
+
+
+def test_a_ledger_is_read_later_and_a_stream_without_usage_is_counted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    session = Session(id="first", ledger="sqlite:///ledger.db")
+    config: Any = {"callbacks": [ApeirosHandler(session=session)]}
+    with ScriptedServer([Reply("ok", input_tokens=1_000, output_tokens=10)]) as server:
+        for more in ({}, {"stream_usage": True}):
+            model = ChatOpenAI(model="gpt-4o", base_url=server.openai_url, api_key=SecretStr("test"), **more)
+            list(model.stream("hello", config))
+    session.ledger.close()
+    ledgers: list[Ledger] = []
+
+    def opened(url: str) -> Ledger:
+        ledgers.append(open_ledger(url))
+        return ledgers[-1]
+
+    names: dict[str, Any] = {"open_ledger": opened, "roll_up": roll_up}
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown):
+        exec(python_after("ledger"), names)  # noqa: S102
+    ledgers[0].close()
+    assert [entry.usage_certainty for entry in names["entries"]] == ["estimated", "reported"]
+    assert shown.getvalue() == f"gpt-4o 2 {session.spent}\n"
 
 
 def test_links_lead_somewhere() -> None:
