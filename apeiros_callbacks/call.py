@@ -4,7 +4,8 @@ open ──▶ growing ──▶ closed          the end was seen: an answer, an
   │         │
   │         └──────▶ provisional     the end was inferred, for instance from a cancelled task;
   │                                  a real end that comes later closes it with a correction
-  └────────────────▶ unresolved      the end was never seen; the hold stays until it is
+  └────────────────▶ unresolved      whether it was sent is not known; what it may cost counts,
+                                     until a real end corrects it
 """
 
 from __future__ import annotations
@@ -27,12 +28,13 @@ __all__ = ["Call", "CallState", "Ending", "OpenCall", "Outcome", "Piece", "Promp
 
 CallState: TypeAlias = Literal["open", "growing", "closed", "provisional", "unresolved"]
 
-Ending: TypeAlias = Literal["answered", "failed", "cut", "unsent"]
+Ending: TypeAlias = Literal["answered", "failed", "cut", "lost", "unsent"]
 """How a call ended.
 
 ``answered``: the provider answered. ``failed``: it answered with an error, or could not be reached;
 nothing is billed. ``cut``: it was sent and its answer was not read to the end; what is known is
-settled as estimated. ``unsent``: nothing left this process.
+settled as estimated. ``lost``: it is over, and whether it was sent is not known; what it may have cost
+counts, as unresolved. ``unsent``: nothing left this process.
 """
 
 
@@ -134,6 +136,7 @@ class OpenCall:
         "rates",
         "started_at",
         "state",
+        "watched",
     )
 
     def __init__(
@@ -152,6 +155,8 @@ class OpenCall:
         self.hold = hold
         self.started_at = started_at
         self.state: CallState = "open"
+        self.watched = False
+        """It was expected to pass a budget that is not enforced; that was noted."""
         self.entry: Entry | None = None
         """The line that closed it."""
         # Of a stream: text that arrived and was not counted yet, and the tokens counted before it.

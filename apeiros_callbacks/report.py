@@ -52,7 +52,8 @@ class Health:
     def correcting(self, wrong: Entry, right: Entry) -> Health:
         """This health with an entry whose end was inferred, and is now known."""
         known = self._plus(wrong, -1)._plus(right, 1)
-        return replace(known, corrected=self.corrected + 1, end_inferred=self.end_inferred - 1)
+        inferred = self.end_inferred - (wrong.usage_certainty != "unresolved")
+        return replace(known, corrected=self.corrected + 1, end_inferred=inferred)
 
     def _plus(self, entry: Entry, one: int) -> Health:
         usage, price = entry.usage_certainty, entry.price_certainty

@@ -25,7 +25,9 @@ from apeiros_callbacks.display import Findings, session_html, session_line, sess
 from apeiros_callbacks.entry import Entry
 from apeiros_callbacks.errors import (
     BudgetExceeded,
+    ConfigError,
     GateFailed,
+    InvalidBudget,
     Refused,
     StoppedByFinding,
     Unbounded,
@@ -34,13 +36,13 @@ from apeiros_callbacks.errors import (
 from apeiros_callbacks.estimate import Estimate, Estimator, count_answer
 from apeiros_callbacks.guard import Guard
 from apeiros_callbacks.ledger import Ledger, open_ledger
-from apeiros_callbacks.money import Dollars
+from apeiros_callbacks.money import Dollars, to_nano
 from apeiros_callbacks.policy import Action, Policy
 from apeiros_callbacks.prices import Price, PriceBook, Rates, UnknownPricePolicy
 from apeiros_callbacks.prices import warm as warm_prices
 from apeiros_callbacks.prices.file import declared_prices
 from apeiros_callbacks.recent import Recent
-from apeiros_callbacks.report import Health
+from apeiros_callbacks.report import Health, total
 from apeiros_callbacks.scopes import Account, Accounts, Budget, Hold, Need
 from apeiros_callbacks.settle import Settled, correction, settle, unresolved
 from apeiros_callbacks.tokens import warm as warm_tokens
@@ -63,6 +65,13 @@ _STEP_TOKENS = 256
 """A stream's hold grows by a quarter of its output, and by at least this many tokens."""
 
 
+_ADVICE = {
+    "usd": "Raise it with session.raise_budget(to=…).",
+    "calls": "Raise it with session.raise_budget(to=Budget(calls=…)).",
+    "tokens": "Raise it with session.raise_budget(to=Budget(tokens=…)).",
+}
+
+
 class _Refused(NamedTuple):
     """What was refused last in a root run."""
 
@@ -82,7 +91,8 @@ class Session:
 
     Args:
         budget: US dollars, or a `Budget`; None records without a limit.
-        id: a name of your own; a random one otherwise.
+        id: a name of your own; a random one otherwise. What a session of that name spent before, as far as
+            the ledger has it, counts against the budget: it goes on where it stopped.
         ledger: an open ledger or its URL; ``APEIROS_LEDGER`` or ``memory:`` otherwise.
         prices: prices of your own by model, in USD per million tokens; they win over the listed ones.
         models: other names of listed models, for instance ``{"my-deployment": "azure:gpt-4o"}``.
@@ -148,6 +158,8 @@ class Session:
         self._ledger = (
             open_ledger(_ledger_url(ledger)) if ledger is None or isinstance(ledger, str) else ledger
         )
+        if id:
+            self._go_on()
         wait = not _in_event_loop()
         warm_prices(wait=wait)
         warm_tokens(wait=wait)
@@ -225,13 +237,16 @@ class Session:
         thread: str | None = None,
         root: str = "",
         step: int | None = None,
-    ) -> None:
+    ) -> OpenCall:
         """Note that a tool starts. One without a price is never refused.
+
+        Returns:
+            The open call.
 
         Raises:
             BudgetExceeded: the tool has a price, and it is expected to pass the budget.
         """
-        self.open_call(
+        return self.open_call(
             Call(
                 id=call_id,
                 kind="tool",
@@ -322,10 +337,24 @@ class Session:
     def raise_budget(self, to: Budget | Dollars) -> None:
         """Set a new budget; what was refused before is judged afresh.
 
+        Args:
+            to: a `Budget`, which replaces the one there is, or a number of US dollars, which leaves its
+                limits on calls and tokens as they are.
+
         Raises:
-            InvalidBudget: it is not a valid budget.
+            InvalidBudget: it is not a valid budget, or it is dollars and the budget has no limit on those.
         """
-        self._account.set_limit(Budget.of(to))
+        limit, now = Budget.of(to), self._account.limit
+        if limit is None:
+            raise InvalidBudget('raise_budget(to=…) needs a budget, such as Decimal("0.50")')
+        if now is not None and not isinstance(to, Budget):
+            if now.usd is None:
+                raise InvalidBudget(
+                    f"the budget is {now} and has no limit in US dollars: say which limit to raise, "
+                    "such as raise_budget(to=Budget(calls=100))"
+                )
+            limit = Budget(limit.usd, calls=now.calls, tokens=now.tokens)
+        self._account.set_limit(limit)
         self._refused.clear()
 
     def flush(self, timeout: float = 5.0) -> None:
@@ -346,6 +375,16 @@ class Session:
         return f"<Session {session_line(self)}>"
 
     # Opening
+
+    def _go_on(self) -> None:
+        """Take up what a session of this name has in the ledger."""
+        lines = self._ledger.entries(self._scope)
+        if lines:
+            sums = total(lines)
+            tokens = sums.input_tokens + sums.output_tokens
+            self._accounts.correct((self._account,), Need(to_nano(sums.cost), sums.calls, tokens), sums.cost)
+            for line in lines:
+                self._attempts.set(line.id, line.attempt)
 
     def _check_and_hold(self, call: Call) -> OpenCall:
         scopes, rates, estimate = self._scopes(call), None, None
@@ -368,7 +407,9 @@ class Session:
         if finding is not None:
             self._accounts.release(hold)
             raise StoppedByFinding(finding)
-        return self._admit(call, hold, estimate, rates)
+        opened = self._admit(call, hold, estimate, rates)
+        opened.watched = over is not None
+        return opened
 
     def _need(self, call: Call, estimate: Estimate, rates: Rates | None) -> Need:
         """What to hold for a call: what it is expected to cost, or under ``strict`` the most it can."""
@@ -401,7 +442,7 @@ class Session:
             unknown = UnknownPrice(call.provider, call.model, self._book.suggest(call.provider, call.model))
             if self._enforce:
                 raise unknown
-            logger.warning("not enforced: %s", unknown)
+            self._watched(unknown, call)
         return rates
 
     @property
@@ -420,7 +461,8 @@ class Session:
 
     def _refusal(self, call: Call, refusal: BudgetExceeded, need: Need) -> BudgetExceeded:
         """Note a refusal: its finding, its root run, what the person can do."""
-        refusal.advice = "Raise it with session.raise_budget(to=…)."
+        refusal.advice = _ADVICE.get(refusal.unit, "")
+        refusal.was_sent = not self._raises
         finding = self._exceeded.refused(refusal, call.agent, call.step)
         with self._guard:
             self._note(finding)
@@ -430,6 +472,21 @@ class Session:
         elif not self._enforce:
             logger.warning("not enforced: %s", refusal)
         return refusal
+
+    def _watched(self, refusal: Refused, call: Call) -> None:
+        """Note what would have been refused, where budgets are only watched."""
+        refusal.was_sent = True
+        logger.warning("not enforced: %s", refusal)
+        finding = Finding(
+            type="budget_exceeded",
+            severity="warning",
+            message=str(refusal),
+            numbers={"model": call.model},
+            agent=call.agent,
+            step=call.step,
+        )
+        with self._guard:
+            self._note(finding)
 
     def _look_before(self, call: Call) -> Finding | None:
         """Let the detectors look at a call before it is sent; a finding that refuses it is given back."""
@@ -542,13 +599,13 @@ class Session:
                     self._health = self._health.correcting(open_call.entry, entry)
                 return
             self._health = self._health.counting(entry)
-            if outcome.provisional:
+            if outcome.provisional and outcome.ending != "lost":
                 self._health = replace(self._health, end_inferred=self._health.end_inferred + 1)
             step = self._lanes.closed(call.lane, hash(call.prompt.marks), entry)
             for detector in self._detectors:
                 finding = detector.closed(step)
-                if finding is None:
-                    continue
+                if finding is None or (detector is self._exceeded and open_call.watched):
+                    continue  # that it passes the budget was noted before it was sent
                 self._note(finding)
                 if finding.type != "budget_exceeded" and self._enforce and self._policy.refuses(finding):
                     self._stopped.set(call.root, finding)
@@ -574,8 +631,16 @@ def _in_event_loop() -> bool:
     return True
 
 
+_NO = frozenset({"0", "false", "no", "off"})
+_YES = frozenset({"", "1", "true", "yes", "on"})
+
+
 def _enforced(enforce: bool) -> bool:
-    if os.environ.get("APEIROS_ENFORCE") == "0":
-        logger.warning("APEIROS_ENFORCE=0: budgets are watched, not enforced")
+    """Whether budgets are enforced; ``APEIROS_ENFORCE=0`` ends it for every session."""
+    said = os.environ.get("APEIROS_ENFORCE", "").strip().lower()
+    if said in _NO:
+        logger.warning("APEIROS_ENFORCE=%s: budgets are watched, not enforced", said)
         return False
+    if said not in _YES:
+        raise ConfigError(f"APEIROS_ENFORCE must be 0 or 1, got {said!r}")
     return enforce

@@ -83,7 +83,8 @@ def _usage(open_call: OpenCall, outcome: Outcome, estimator: Estimator) -> tuple
         return outcome.usage, "estimated" if outcome.ending == "cut" else "reported"
     if outcome.ending == "failed":
         return _NOTHING, "assumed"
-    return _counted(open_call, outcome, estimator), "estimated"
+    certainty: UsageCertainty = "unresolved" if outcome.ending == "lost" else "estimated"
+    return _counted(open_call, outcome, estimator), certainty
 
 
 def _counted(open_call: OpenCall, outcome: Outcome, estimator: Estimator) -> Usage:

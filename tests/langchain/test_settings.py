@@ -131,6 +131,20 @@ def test_a_budget_can_be_raised(serve: Any) -> None:
     assert (server.request_count, handler.session.spent) == (2, Decimal("0.80"))
 
 
+def test_a_setting_beside_a_session_is_refused() -> None:
+    session = Session(0.50)
+    for options in ({"budget": 1}, {"strict": True}, {"ledger": "memory:"}, {"on": {"retry_loop": "raise"}}):
+        with pytest.raises(ConfigError, match="belongs to the session"):
+            ApeirosHandler(session=session, **options)  # type: ignore[arg-type]
+
+
+def test_a_refusal_is_not_logged_as_an_error(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
+    handler = ApeirosHandler(budget=0.000001)
+    with pytest.raises(BudgetExceeded):
+        openai(serve()).invoke("hello", {"callbacks": [handler]})
+    assert not [record for record in caplog.records if record.name.startswith("langchain_core")]
+
+
 def test_handlers_can_share_a_session(serve: Any) -> None:
     session = Session(budget=0.50, prices={"*": Price(input=350, output=0)})
     server = serve(Reply("hi", input_tokens=1000, output_tokens=0))

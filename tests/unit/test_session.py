@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from apeiros_callbacks import BudgetExceeded, Price, Session, Usage
+from apeiros_callbacks import Budget, BudgetExceeded, ConfigError, Price, Session, Usage
 from apeiros_callbacks.call import Call, Outcome, Piece, Prompt
+from apeiros_callbacks.errors import InvalidBudget
 from apeiros_callbacks.report import Health, roll_up, total
 
 PRICES = {"*": Price(input=1_000_000, output=1_000_000)}  # a dollar a token
@@ -94,6 +95,61 @@ def test_what_is_not_certain_is_counted_and_shown() -> None:
     )
     assert str(ours).endswith(shown)
     assert shown in ours._repr_html_()
+
+
+def test_dollars_raise_only_the_limit_in_dollars() -> None:
+    ours = Session(Budget(usd=1, calls=2), prices=PRICES)
+    ours.raise_budget(to=5)
+    assert ours.budget == Budget(usd=5, calls=2)
+    ours.raise_budget(to=Budget(usd=6))
+    assert ours.budget == Budget(usd=6)
+    counted = Session(Budget(calls=1), prices=PRICES)
+    with pytest.raises(InvalidBudget, match=r"say which limit to raise.*Budget\(calls=100\)"):
+        counted.raise_budget(to=5)
+    assert counted.budget == Budget(calls=1)
+    counted.open_call(call())
+    with pytest.raises(BudgetExceeded, match=r"raise_budget\(to=Budget\(calls=…\)\)"):
+        counted.open_call(call("b"))
+
+
+def test_a_session_with_a_name_goes_on_where_it_stopped(tmp_path: Any) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    first = session(id="job", ledger=url)
+    first.open_call(call())
+    first.close_call("a", answered(60))
+    first.flush()
+    again = session(id="job", ledger=url)
+    assert (again.spent, again.remaining, again.state()["calls"]) == (60, 40, 1)
+    with pytest.raises(BudgetExceeded, match="60.00 spent"):
+        again.open_call(call("b", "word " * 50))
+    again.open_call(call("a"))
+    again.close_call("a", answered(2))
+    assert [(entry.id, entry.attempt) for entry in again.entries()] == [("a", 1), ("a", 2)]
+    assert session(id="other", ledger=url).spent == 0
+
+
+@pytest.mark.parametrize("said", ["0", "false", "No", "off"])
+def test_watching_by_the_environment(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    monkeypatch.setenv("APEIROS_ENFORCE", said)
+    ours = session(budget=1)
+    ours.open_call(call())
+    ours.close_call("a", answered(10))
+    [finding] = ours.findings
+    assert (finding.type, finding.count) == ("budget_exceeded", 1)
+    assert "It was sent, because budgets are not enforced." in finding.message
+
+
+def test_watching_notes_a_model_without_a_price() -> None:
+    ours = Session(1, prices={"other": Price(input=1, output=1)}, enforce=False)
+    ours.open_call(call())
+    [finding] = ours.findings
+    assert "no price is known for 'openai:m'" in finding.message
+
+
+def test_a_word_that_is_not_known_does_not_enforce_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APEIROS_ENFORCE", "banana")
+    with pytest.raises(ConfigError, match="APEIROS_ENFORCE must be 0 or 1, got 'banana'"):
+        session()
 
 
 def test_a_stream_that_is_collected_in_the_middle_of_a_change_is_closed_after_it(

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Any
 
 from apeiros_callbacks.errors import Refused
 
-__all__ = ["for_graphs"]
+__all__ = ["for_graphs", "is_no_refusal"]
+
+
+def is_no_refusal(record: logging.LogRecord) -> bool:
+    """Leave refusals out of LangChain's log, as a filter of its callback managers' logger.
+
+    LangChain logs each error of a handler as "Error in ApeirosHandler.on_chat_model_start callback". A refusal
+    is no failure of the handler; it is raised to the caller, and is a finding of the session.
+    """
+    args = record.args
+    if not isinstance(args, tuple) or len(args) != 3 or args[0] not in _HANDLERS:
+        return True
+    return not str(args[2]).startswith(_REFUSALS)
 
 
 def for_graphs(refusal: Refused) -> Refused:
@@ -35,3 +48,7 @@ def _bubbling(refused: type[Refused], bubble: type[Exception]) -> type[Refused]:
         fields = {"__module__": __name__, "__doc__": refused.__doc__}
         made = _made[refused, bubble] = type(refused.__name__, (refused, bubble), fields)
     return made
+
+
+_HANDLERS = frozenset({"ApeirosHandler"})
+_REFUSALS = tuple(f"{refused.__name__}(" for refused in Refused.__subclasses__())

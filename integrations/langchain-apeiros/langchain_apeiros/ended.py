@@ -14,6 +14,11 @@ from langchain_apeiros.plain import count, mapping
 
 __all__ = ["ending_of_error", "ending_of_task", "error_name"]
 
+# What an integration implements: LangChain's own part of a call is over when it is entered.
+_PROVIDERS_OWN = frozenset({"_agenerate", "_astream", "_acall", "_aclassify"})
+
+_STARTS = frozenset({"on_chat_model_start", "on_llm_start", "on_chain_start", "on_tool_start"})
+
 # By name, in the causes of an error: httpx, httpx2, httpcore, requests, aiohttp and urllib3 agree on them.
 _NEVER_CONNECTED = frozenset(
     {
@@ -52,16 +57,26 @@ def ending_of_error(error: BaseException, response: LLMResult | None, *, streami
     return "cut"
 
 
-def ending_of_task(task: asyncio.Task[Any]) -> Ending:
+def ending_of_task(task: asyncio.Task[Any], *, under_way: bool) -> Ending:
     """Say how a call ended whose task ended without an end or error event.
 
     LangChain's ``ainvoke`` and ``abatch`` send neither when they are cancelled (langchain-core 1.8).
+
+    Args:
+        task: what it ran in.
+        under_way: whether the event loop had gone round since the call started, so that it may have been
+            sent. That decides where the error says nothing: whoever awaited a task takes its traceback.
     """
     try:
         error = task.exception()
     except asyncio.CancelledError as cancelled:
         error = cancelled
-    return _ending_of_cancel(error) if isinstance(error, asyncio.CancelledError) else "cut"
+    if error is None or not any(map(_frames, _tracebacks(error))):
+        return "cut" if under_way else "unsent"
+    if isinstance(error, asyncio.CancelledError):
+        return _ending_of_cancel(error)
+    started = any(function in _STARTS for trace in _tracebacks(error) for _, function in _frames(trace))
+    return "unsent" if started else "cut"
 
 
 def error_name(error: BaseException, response: LLMResult | None = None) -> str:
@@ -80,7 +95,7 @@ def _ending_of_cancel(error: BaseException) -> Ending:
     for trace in _tracebacks(error):
         while_connecting = False
         for module, function in _frames(trace):
-            entered = entered or function in {"_agenerate", "_astream"}
+            entered = entered or function in _PROVIDERS_OWN
             while_connecting = while_connecting or (
                 module.startswith("httpcore")
                 and function in {"_connect", "connect_tcp", "wait_for_connection"}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
+import logging
 from collections.abc import Callable, Mapping
-from typing import Any, ParamSpec
+from typing import Any, Literal, ParamSpec, TypeAlias, get_args
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -13,15 +13,16 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 
 from apeiros_callbacks import Budget, Price, Session
-from apeiros_callbacks.call import Call, OpenCall, Outcome, Prompt
+from apeiros_callbacks.call import Call, Outcome, Prompt
 from apeiros_callbacks.display import session_html
-from apeiros_callbacks.errors import Refused
+from apeiros_callbacks.errors import ConfigError, Refused
 from apeiros_callbacks.ledger import Ledger
 from apeiros_callbacks.money import Dollars
 from apeiros_callbacks.prices import UnknownPricePolicy
-from langchain_apeiros.aborts import for_graphs
-from langchain_apeiros.ended import ending_of_error, ending_of_task, error_name
+from langchain_apeiros.aborts import for_graphs, is_no_refusal
+from langchain_apeiros.ended import ending_of_error, error_name
 from langchain_apeiros.endpoints import at_address
+from langchain_apeiros.live import Live, Lives, Origin
 from langchain_apeiros.plain import count, text
 from langchain_apeiros.prompts import chat_prompt, chunk_text, event_text, text_prompt
 from langchain_apeiros.runs import Runs, agent_of
@@ -29,7 +30,12 @@ from langchain_apeiros.usage import Sent, read_cut, read_decision, read_outcome
 
 __all__ = ["ApeirosHandler"]
 
+logging.getLogger("langchain_core.callbacks.manager").addFilter(is_no_refusal)
+
 P = ParamSpec("P")
+
+Abort: TypeAlias = Literal["graph", "node"]
+"""What a refusal ends under LangGraph."""
 
 
 def _recording(hook: Callable[P, None]) -> Callable[P, None]:
@@ -46,23 +52,6 @@ def _recording(hook: Callable[P, None]) -> Callable[P, None]:
             handler.session.went_wrong(f"{hook.__name__}", bug)
 
     return safe
-
-
-class _Live:
-    """An LLM run between its start and its end."""
-
-    __slots__ = ("copies", "open_call", "sent", "stream", "task", "ticks", "watch")
-
-    def __init__(self, open_call: OpenCall, sent: Sent) -> None:
-        self.open_call = open_call
-        self.sent = sent
-        self.copies = 1
-        """How often this handler is attached to the run: each event comes that often."""
-        self.ticks = 0
-        self.stream: str | None = None
-        """The kind of event that brings the answer; some streams send it by two."""
-        self.task: asyncio.Task[Any] | None = None
-        self.watch: Callable[[asyncio.Task[Any]], None] | None = None
 
 
 class ApeirosHandler(BaseCallbackHandler):
@@ -85,9 +74,11 @@ class ApeirosHandler(BaseCallbackHandler):
         strict: hold the most that a call can cost, so that the budget is never passed; a call without
             ``max_tokens`` is refused.
         enforce: False watches only: what would be refused is logged and goes on.
+        abort: what a refusal ends. ``"graph"``: the whole LangGraph run, whose retry, fallback and error
+            middleware do not see it. ``"node"``: the node, so that the graph's own error handling decides.
 
     Raises:
-        ConfigError: a setting is not valid.
+        ConfigError: a setting is not valid, or belongs to the session that is given.
         LedgerError: the ledger cannot be opened.
 
     Example:
@@ -113,20 +104,28 @@ class ApeirosHandler(BaseCallbackHandler):
         on: Mapping[str, str] | None = None,
         strict: bool = False,
         enforce: bool = True,
+        abort: Abort = "graph",
     ) -> None:
         super().__init__()
-        self.session = session or Session(
-            budget,
-            ledger=ledger,
-            prices=prices,
-            models=models,
-            unknown_price=unknown_price,
-            on=on,
-            strict=strict,
-            enforce=enforce,
-        )
+        if abort not in get_args(Abort):
+            raise ConfigError(f'abort must be "graph" or "node", got {abort!r}')
+        settings: dict[str, Any] = {
+            "ledger": ledger,
+            "prices": prices,
+            "models": models,
+            "unknown_price": unknown_price,
+            "on": on,
+            "strict": strict,
+            "enforce": enforce,
+        }
+        if session is None:
+            session = Session(budget, **settings)
+        else:
+            _without_settings(budget=budget, **settings)
+        self.session = session
+        self._abort: Abort = abort
         self._runs = Runs()
-        self._live: dict[UUID, _Live] = {}
+        self._lives = Lives(self._over)
 
     def _repr_html_(self) -> str:
         return session_html(self.session)
@@ -154,6 +153,7 @@ class ApeirosHandler(BaseCallbackHandler):
             params,
             lambda: chat_prompt(sent, params, _provider(known), _model(known, params)),
             Sent(sent, params),
+            kwargs.get("batch_size", 1),
         )
 
     def on_llm_start(
@@ -170,13 +170,14 @@ class ApeirosHandler(BaseCallbackHandler):
         params: Mapping[str, Any] = kwargs.get("invocation_params") or {}
         sent = prompts[0] if prompts else ""
         known = at_address(metadata or {}, serialized, params)
-        shared = Sent(shared=kwargs.get("batch_size", 1) > 1)
-        self._open(run_id, parent_run_id, known, params, lambda: text_prompt(sent), shared)
+        size: int = kwargs.get("batch_size", 1)
+        shared = Sent(shared=size > 1)
+        self._open(run_id, parent_run_id, known, params, lambda: text_prompt(sent), shared, size)
 
     @_recording
     def on_llm_new_token(self, token: Any, *, run_id: UUID, chunk: Any = None, **kwargs: Any) -> None:
         """Count a piece of a streamed answer; cut the stream when the budget is reached."""
-        live = self._live.get(run_id)
+        live = self._lives.get(run_id)
         if live is not None:
             live.sent.streamed.saw(chunk)
             self._grow(live, "token", token if token and token.__class__ is str else chunk_text(token, chunk))
@@ -184,9 +185,10 @@ class ApeirosHandler(BaseCallbackHandler):
     @_recording
     def on_stream_event(self, event: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """The same for LangChain's streams of typed events."""
-        live = self._live.get(run_id)
-        if live is not None and event.get("event") == "content-block-delta":
-            self._grow(live, "event", event_text(event))
+        live = self._lives.get(run_id)
+        if live is not None:
+            text_of = event_text(event) if event.get("event") == "content-block-delta" else ""
+            self._grow(live, "event", text_of)
 
     @_recording
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
@@ -203,13 +205,16 @@ class ApeirosHandler(BaseCallbackHandler):
         """Release what was held, or settle what is known, and write the entry."""
         response: LLMResult | None = kwargs.get("response")
 
-        def outcome(live: _Live | None) -> Outcome:
+        def outcome(live: Live | None) -> Outcome:
             streaming = live is not None and live.open_call.state == "growing"
             ending = ending_of_error(error, response, streaming=streaming)
             call, sent = (live.open_call.call, live.sent) if live else (None, Sent())
             return read_cut(ending, error_name(error, response), response, call, sent)
 
+        live = self._lives.get(run_id)
         self._close(run_id, outcome)
+        if live is not None:
+            self._lives.batch_failed(live, run_id)
 
     # Tools
 
@@ -224,31 +229,38 @@ class ApeirosHandler(BaseCallbackHandler):
         **kwargs: Any,
     ) -> None:
         """Note a tool; one with a price of its own is held, or refused, like an LLM call."""
+        again = self._lives.get(run_id)
+        if again is not None:
+            again.copies += 1
+            return
         known = metadata or {}
-        root = self._runs.started(run_id, parent_run_id)
         name = (serialized or {}).get("name") or kwargs.get("name") or "tool"
+        origin = Origin.here()
         try:
-            self.session.open_tool(
+            tool = self.session.open_tool(
                 str(run_id),
                 str(name),
                 agent=agent_of(known),
                 thread=_thread(known),
-                root=root,
+                root=self._runs.started(run_id, parent_run_id),
                 step=known.get("langgraph_step"),
             )
         except Refused as refusal:
-            raise for_graphs(refusal) from refusal.__cause__
+            raise self._refusal(refusal, run_id, origin) from refusal.__cause__
+        self._lives.add(run_id, Live(tool), origin, 1)
 
     @_recording
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """Write the tool's entry."""
         self._runs.ended(run_id)
+        self._lives.pop(run_id)
         self.session.close_tool(str(run_id))
 
     @_recording
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """Write the tool's entry, with the type of its error."""
         self._runs.ended(run_id)
+        self._lives.pop(run_id)
         self.session.close_tool(str(run_id), error=type(error).__name__)
 
     # Everything that calls can be inside of
@@ -275,14 +287,14 @@ class ApeirosHandler(BaseCallbackHandler):
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """Forget the run; settle what a decision model reported."""
         self._runs.ended(run_id)
-        if run_id in self._live:
+        if self._lives.get(run_id) is not None:
             self._close(run_id, lambda _: read_decision(outputs))
 
     @_recording
     def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """Forget the run; close a decision model's call."""
         self._runs.ended(run_id)
-        if run_id in self._live:
+        if self._lives.get(run_id) is not None:
             self.on_llm_error(error, run_id=run_id)
 
     # The machine
@@ -295,18 +307,32 @@ class ApeirosHandler(BaseCallbackHandler):
         params: Mapping[str, Any],
         prompt: Callable[[], Prompt],
         sent: Sent,
+        batch_size: int = 1,
     ) -> None:
-        again = self._live.get(run_id)
+        again = self._lives.get(run_id)
         if again is not None:
             again.copies += 1
             return
+        origin = Origin.here()
+        if batch_size == 1:
+            self._lives.task_goes_on(parent)
         try:
             call = self._call(run_id, parent, metadata, params, prompt)
-            live = _Live(self.session.open_call(call), sent)
+            live = Live(self.session.open_call(call), sent)
         except Refused as refusal:
-            raise for_graphs(refusal) from refusal.__cause__
-        self._live[run_id] = live
-        self._watch_task(run_id, live)
+            raise self._refusal(refusal, run_id, origin) from refusal.__cause__
+        live.lone = origin.put_first(self)
+        self._lives.add(run_id, live, origin, batch_size)
+
+    def _refusal(self, refusal: Refused, run_id: UUID, origin: Origin) -> Refused:
+        """Take back what was opened for the run, by this handler and others of its kind: nothing is sent."""
+        for handler in (self, *origin.handlers):
+            if isinstance(handler, ApeirosHandler):
+                handler._lives.withdrawn(run_id, origin)
+        return self._for_caller(refusal)
+
+    def _for_caller(self, refusal: Refused) -> Refused:
+        return for_graphs(refusal) if self._abort == "graph" else refusal
 
     def _call(
         self,
@@ -335,7 +361,7 @@ class ApeirosHandler(BaseCallbackHandler):
             service_tier=text(params.get("service_tier")),
         )
 
-    def _grow(self, live: _Live, kind: str, piece: str) -> None:
+    def _grow(self, live: Live, kind: str, piece: str) -> None:
         if live.stream is None:
             live.stream = kind
         if live.stream != kind:
@@ -346,12 +372,10 @@ class ApeirosHandler(BaseCallbackHandler):
         try:
             self.session.grow_call(live.open_call, piece)
         except Refused as refusal:
-            raise for_graphs(refusal) from None
+            raise self._for_caller(refusal) from None
 
-    def _close(self, run_id: UUID, outcome: Callable[[_Live | None], Outcome]) -> None:
-        live = self._live.pop(run_id, None)
-        if live is not None and live.task is not None and live.watch is not None:
-            live.task.remove_done_callback(live.watch)
+    def _close(self, run_id: UUID, outcome: Callable[[Live | None], Outcome]) -> None:
+        live = self._lives.pop(run_id)
         try:
             ended = outcome(live)
         except Exception as bug:  # noqa: BLE001 - an answer of a shape that we cannot read
@@ -359,21 +383,19 @@ class ApeirosHandler(BaseCallbackHandler):
             ended = Outcome(ending="cut", error=type(bug).__name__)
         self.session.close_call(str(run_id), ended)
 
-    def _watch_task(self, run_id: UUID, live: _Live) -> None:
-        """Close the call when its task ends without a word, as a cancelled ``ainvoke`` does."""
-        try:
-            task = asyncio.current_task()
-        except RuntimeError:
-            return
-        if task is not None:
-            live.task = task
-            live.watch = functools.partial(self._task_done, run_id)
-            task.add_done_callback(live.watch)
+    def _over(self, run_id: UUID, outcome: Outcome) -> None:
+        self._runs.ended(run_id)
+        self.session.close_call(str(run_id), outcome)
 
-    def _task_done(self, run_id: UUID, task: asyncio.Task[Any]) -> None:
-        if self._live.pop(run_id, None) is not None:
-            outcome = Outcome(ending=ending_of_task(task), provisional=True, error="CancelledError")
-            self.session.close_call(str(run_id), outcome)
+
+_DEFAULTS: Mapping[str, object] = {"unknown_price": "refuse", "strict": False, "enforce": True}
+
+
+def _without_settings(**given: object) -> None:
+    """Refuse settings beside a session: it has its own, and one of the two would be ignored."""
+    for name, value in given.items():
+        if value != _DEFAULTS.get(name):
+            raise ConfigError(f"{name}= belongs to the session: write Session({name}=…) where it is made")
 
 
 def _provider(metadata: Mapping[str, Any]) -> str:

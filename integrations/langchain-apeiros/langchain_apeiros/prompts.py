@@ -15,7 +15,14 @@ from langchain_apeiros.plain import items, mapping, text
 
 __all__ = ["answer_text", "chat_prompt", "chunk_text", "event_text", "text_prompt"]
 
-_SCHEMAS = ("tools", "functions", "response_format")
+_SCHEMAS = (
+    "tools",
+    "functions",
+    "response_format",
+    "output_config",
+    "response_schema",
+    "response_json_schema",
+)
 """Parameters of a request that the provider reads as part of the input."""
 
 

@@ -1,0 +1,242 @@
+"""The runs that started and did not end yet, and how to tell that one is over of which no end is heard.
+
+LangChain (core 1.4 to 1.8) sends no end and no error for an ``ainvoke`` or a tool that is cancelled, for a
+typed stream that is dropped, for the answers that ``generate([a, b])`` had when b fails, and for a call
+whose start or end another handler raised in. Each shows in another way: its task is done, its task starts
+another call, its batch failed, or the callback manager that started it, which lives as long as the call
+does, is collected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sys
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
+
+from apeiros_callbacks.call import Ending, OpenCall, Outcome
+from langchain_apeiros.ended import ending_of_task
+from langchain_apeiros.usage import Sent
+
+__all__ = ["Live", "Lives", "Origin"]
+
+_NOTHING_SENT = Sent()
+
+
+class Live:
+    """A run between its start and its end."""
+
+    __slots__ = (
+        "batch", "copies", "is_tool", "life", "lone", "open_call", "sent", "stream", "task", "ticks",
+        "under_way", "watch",
+    )  # fmt: skip
+
+    def __init__(self, open_call: OpenCall, sent: Sent = _NOTHING_SENT) -> None:
+        self.open_call = open_call
+        self.sent = sent
+        self.is_tool = open_call.call.kind == "tool"
+        self.copies = 1
+        """How often this handler is attached to the run: each event comes that often."""
+        self.ticks = 0
+        self.stream: str | None = None
+        """The kind of event that brings the answer; some streams send it by two."""
+        self.batch: list[UUID] | None = None
+        """The runs that one ``generate`` started together, in the order in which it sends them."""
+        self.lone = True
+        """No other handler of the run could have kept it from being sent."""
+        self.life: weakref.ref[BaseCallbackManager] | None = None
+        self.under_way = False
+        """The event loop has gone round since: what was about to be sent may have been."""
+        self.task: asyncio.Task[Any] | None = None
+        self.watch: Callable[[asyncio.Task[Any]], None] | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """A single call of which nothing was heard yet: its task can do nothing else meanwhile."""
+        return self.batch is None and self.stream is None and not self.is_tool
+
+
+class Origin(NamedTuple):
+    """The callback manager that sends a start event."""
+
+    manager: BaseCallbackManager | None
+    lasts: bool
+    """It is known to live exactly as long as the call."""
+
+    @classmethod
+    def here(cls) -> Origin:
+        """Find it: a handler is not told, so it is looked up among the callers of the hook."""
+        frame = sys._getframe(2)
+        for _ in range(8):
+            if frame.f_code.co_name in _STARTS:
+                manager = frame.f_locals.get("self")
+                if isinstance(manager, BaseCallbackManager):
+                    caller = frame.f_back
+                    lasts = (
+                        caller is not None
+                        and caller.f_code.co_name in _KEEPERS
+                        and str(caller.f_globals.get("__name__")).startswith("langchain_core.")
+                    )
+                    return cls(manager, lasts)
+            if frame.f_back is None:
+                break
+            frame = frame.f_back
+        return cls(None, lasts=False)
+
+    def put_first(self, handler: BaseCallbackHandler) -> bool:
+        """Let a handler hear of the end before any that may raise in it.
+
+        Returns:
+            Whether there is no such other.
+        """
+        if self.manager is None:
+            return True
+        handlers = self.manager.handlers
+        if len(handlers) == 1 or not any(
+            other.raise_error for other in handlers if not isinstance(other, type(handler))
+        ):
+            return True  # of our own kind, one tells the other
+        # LangChain may be going through this list. What is before the handler in it was called already, and
+        # moves up one place: nothing is called twice or left out.
+        handlers.remove(handler)
+        handlers.insert(0, handler)
+        return False
+
+    @property
+    def handlers(self) -> Sequence[BaseCallbackHandler]:
+        """All handlers of the run."""
+        return () if self.manager is None else self.manager.handlers
+
+
+_STARTS = frozenset({"on_chat_model_start", "on_llm_start", "on_tool_start", "on_chain_start"})
+# Functions of LangChain in which, or in whose closure, a manager lives as long as the call.
+_KEEPERS = frozenset({
+    "generate", "agenerate", "stream", "astream", "ensure_started", "run", "arun",
+    "_call_with_config", "_acall_with_config",
+})  # fmt: skip
+
+
+class Lives:
+    """Open runs by id. Safe across threads, and when the garbage collector calls.
+
+    Args:
+        over: told of a run that is over and of which no end was heard.
+    """
+
+    def __init__(self, over: Callable[[UUID, Outcome], None]) -> None:
+        self._over = over
+        self._lives: dict[UUID, Live] = {}
+        self._of_task: dict[int, UUID] = {}
+        self._batches: weakref.WeakKeyDictionary[BaseCallbackManager, list[UUID]]
+        self._batches = weakref.WeakKeyDictionary()
+
+    def get(self, run_id: UUID) -> Live | None:
+        """The run, if it is open."""
+        return self._lives.get(run_id)
+
+    def pop(self, run_id: UUID) -> Live | None:
+        """The run, if it is open; it is not open any more."""
+        live = self._lives.pop(run_id, None)
+        if live is not None:
+            live.life = None
+            if live.task is not None and live.watch is not None:
+                live.task.remove_done_callback(live.watch)
+                self._of_task.pop(id(live.task), None)
+        return live
+
+    def add(self, run_id: UUID, live: Live, origin: Origin, batch_size: int) -> None:
+        """Note a run, and watch for its end."""
+        manager = origin.manager
+        if batch_size > 1 and manager is not None:
+            live.batch = self._batches.setdefault(manager, [])
+            live.batch.append(run_id)
+        self._lives[run_id] = live
+        if manager is not None and origin.lasts:
+            live.life = weakref.ref(manager, functools.partial(self._collected, run_id))
+        try:
+            task = asyncio.current_task()
+        except RuntimeError:
+            return
+        if task is not None:
+            live.task = task
+            live.watch = functools.partial(self._task_done, run_id)
+            task.add_done_callback(live.watch)
+            loop = task.get_loop()
+            # Twice: LangChain sends from a task of its own, which begins in the round after this one.
+            loop.call_soon(loop.call_soon, functools.partial(setattr, live, "under_way", True))
+            if live.is_plain:
+                self._of_task[id(task)] = run_id
+
+    def task_goes_on(self, parent: UUID | None) -> None:
+        """Note that this task is about to make another call: one that is still open was cancelled.
+
+        Args:
+            parent: the run that the other call is made in.
+        """
+        try:
+            task = asyncio.current_task()
+        except RuntimeError:
+            return
+        before = self._of_task.get(id(task))
+        live = None if before is None else self._lives.get(before)
+        if before is not None and live is not None and before != parent and live.is_plain:
+            self._end(before, "cut", "no end seen")
+
+    def withdrawn(self, run_id: UUID, origin: Origin) -> None:
+        """Note that a run was refused: what its ``generate`` started before it is not sent either."""
+        manager = origin.manager
+        started = () if manager is None else self._batches.get(manager, ())
+        for other in (*started, run_id):
+            self._end(other, "unsent", "")
+
+    def batch_failed(self, live: Live, run_id: UUID) -> None:
+        """Note that one of several prompts failed.
+
+        The sync ``generate`` drops the answers that it had before, and goes no further.
+        """
+        if live.batch is None or live.task is not None or run_id not in live.batch:
+            return
+        here = live.batch.index(run_id)
+        for other in live.batch[:here]:
+            self._end(other, "cut", "answer lost")
+        for other in live.batch[here + 1 :]:
+            self._end(other, "unsent", "")
+
+    def _collected(self, run_id: UUID, life: weakref.ref[BaseCallbackManager]) -> None:
+        live = self._lives.get(run_id)
+        if live is None or live.life is not life:
+            return
+        if live.task is not None and live.stream is None:
+            self._task_over(run_id, live, live.task)
+        elif live.stream is not None:
+            self._end(run_id, "cut", "abandoned")
+        else:
+            self._end(run_id, "cut" if live.lone else "lost", "no end seen")
+
+    def _task_done(self, run_id: UUID, task: asyncio.Task[Any]) -> None:
+        live = self._lives.get(run_id)
+        if live is not None:
+            self._task_over(run_id, live, task)
+
+    def _task_over(self, run_id: UUID, live: Live, task: asyncio.Task[Any]) -> None:
+        if task.done():
+            cancelled = task.cancelled()
+            ending = ending_of_task(task, under_way=live.under_way)
+            self._end(run_id, ending, "CancelledError" if cancelled else "no end seen")
+        else:  # a timeout inside a task that goes on
+            self._end(run_id, "cut" if live.under_way else "unsent", "CancelledError")
+
+    def _end(self, run_id: UUID, ending: Ending, error: str) -> None:
+        live = self.pop(run_id)
+        if live is None:
+            return
+        if live.is_tool and error:
+            outcome = Outcome(ending="answered", error=error)  # it ran, as far as it came
+        else:
+            outcome = Outcome(ending=ending, provisional=True, error=error)
+        self._over(run_id, outcome)
