@@ -59,10 +59,10 @@ def test_a_budget_below_the_first_call_sends_none() -> None:
 
 
 def test_the_reason_has_the_digits_that_tell_it() -> None:
-    from langchain_apeiros.demo import _why
+    from langchain_apeiros.demo import shortfall
 
     numbers = (Decimal(part) for part in ("0.002", "0.0019", "0", "0.00010004"))
-    assert _why(BudgetExceeded("session s", "usd", *numbers)) == (
+    assert shortfall(BudgetExceeded("session s", "usd", *numbers)) == (
         "Why: $0.00010000 is left, and the next call needs about $0.00010004."
     )
 

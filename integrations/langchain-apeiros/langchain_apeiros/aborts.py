@@ -14,8 +14,8 @@ __all__ = ["for_graphs", "is_no_refusal"]
 def is_no_refusal(record: logging.LogRecord) -> bool:
     """Leave refusals out of LangChain's log, as a filter of its callback managers' logger.
 
-    LangChain logs each error of a handler as "Error in ApeirosHandler.on_chat_model_start callback". A refusal
-    is no failure of the handler; it is raised to the caller, and is a finding of the session.
+    LangChain logs each error of a handler as "Error in ApeirosHandler.on_chat_model_start callback". A
+    refusal is no failure of the handler; it is raised to the caller, and is a finding of the session.
     """
     args = record.args
     if not isinstance(args, tuple) or len(args) != 3 or args[0] not in _HANDLERS:

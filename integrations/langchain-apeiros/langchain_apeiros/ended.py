@@ -71,12 +71,12 @@ def ending_of_task(task: asyncio.Task[Any], *, under_way: bool) -> Ending:
         error = task.exception()
     except asyncio.CancelledError as cancelled:
         error = cancelled
-    if error is None or not any(map(_frames, _tracebacks(error))):
+    passed = [] if error is None else [frame for trace in _tracebacks(error) for frame in _frames(trace)]
+    if error is None or not any(module.startswith("langchain_core.") for module, _ in passed):
         return "cut" if under_way else "unsent"
     if isinstance(error, asyncio.CancelledError):
         return _ending_of_cancel(error)
-    started = any(function in _STARTS for trace in _tracebacks(error) for _, function in _frames(trace))
-    return "unsent" if started else "cut"
+    return "unsent" if any(function in _STARTS for _, function in passed) else "cut"
 
 
 def error_name(error: BaseException, response: LLMResult | None = None) -> str:

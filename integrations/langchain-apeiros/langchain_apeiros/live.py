@@ -51,9 +51,13 @@ class Live:
         """No other handler of the run could have kept it from being sent."""
         self.life: weakref.ref[BaseCallbackManager] | None = None
         self.under_way = False
-        """The event loop has gone round since: what was about to be sent may have been."""
+        """The event loop went round before anybody cancelled: what was about to be sent may have been."""
         self.task: asyncio.Task[Any] | None = None
         self.watch: Callable[[asyncio.Task[Any]], None] | None = None
+
+    def goes_round(self) -> None:
+        """Note that the event loop went round."""
+        self.under_way = self.task is not None and not self.task.cancelling()
 
     @property
     def is_plain(self) -> bool:
@@ -168,7 +172,7 @@ class Lives:
             task.add_done_callback(live.watch)
             loop = task.get_loop()
             # Twice: LangChain sends from a task of its own, which begins in the round after this one.
-            loop.call_soon(loop.call_soon, functools.partial(setattr, live, "under_way", True))
+            loop.call_soon(loop.call_soon, live.goes_round)
             if live.is_plain:
                 self._of_task[id(task)] = run_id
 
