@@ -70,8 +70,10 @@ def test_a_ledger_is_read_later_and_a_stream_without_usage_is_counted(
     session = Session(id="first", ledger="sqlite:///ledger.db")
     config: Any = {"callbacks": [ApeirosHandler(session=session)]}
     with ScriptedServer([Reply("ok", input_tokens=1_000, output_tokens=10)]) as server:
-        for more in ({}, {"stream_usage": True}):
-            model = ChatOpenAI(model="gpt-4o", base_url=server.openai_url, api_key=SecretStr("test"), **more)
+        for asked in (None, True):
+            model = ChatOpenAI(
+                model="gpt-4o", base_url=server.openai_url, api_key=SecretStr("test"), stream_usage=asked
+            )
             list(model.stream("hello", config))
     session.ledger.close()
     ledgers: list[Ledger] = []

@@ -89,13 +89,13 @@ def _conclude(console: Console, handler: ApeirosHandler, refusal: BudgetExceeded
         console.print("The agent finished within its budget.")
     else:
         console.print(Text("BudgetExceeded: ", style="bold red") + Text(str(refusal)))
-        console.print(f"\n{_why(refusal)}")
+        console.print(f"\n{shortfall(refusal)}")
     if found := [finding for finding in session.findings if finding.type != "budget_exceeded"]:
         console.print(Text(f"\n{findings_text(found)}"))
     console.print(f"\n{show_usd(session.spent)} spent, {show_usd(session.remaining)} left of the budget.")
 
 
-def _why(refusal: BudgetExceeded) -> str:
+def shortfall(refusal: BudgetExceeded) -> str:
     """What is left beside what is needed, with as many digits as tell them apart."""
     left = refusal.limit - refusal.spent - refusal.held
     digits = next((d for d in range(4, 9) if show_usd(left, d) != show_usd(refusal.needed, d)), 9)
