@@ -468,7 +468,9 @@ class Session:
             self._note(finding)
         if self._raises:
             if call.root:
-                self._refused.set(call.root, _Refused(refusal, need, call.model, hash(call.prompt.marks)))
+                # A copy: the one that is raised holds on to the frames it goes through, and to their streams.
+                kept = copy.copy(refusal)
+                self._refused.set(call.root, _Refused(kept, need, call.model, hash(call.prompt.marks)))
         elif not self._enforce:
             logger.warning("not enforced: %s", refusal)
         return refusal
