@@ -89,20 +89,20 @@ def _ending_of_cancel(error: BaseException) -> Ending:
     """Tell from where a call was interrupted whether it had been sent.
 
     It had not while the integration's own code was not entered yet, or while the HTTP client was still
-    connecting or waiting for a free connection. In any other place it may have been.
+    connecting, waiting for a free connection, or writing the headers. In any other place it may have been.
     """
     entered = False
     for trace in _tracebacks(error):
-        while_connecting = False
-        for module, function in _frames(trace):
-            entered = entered or function in _PROVIDERS_OWN
-            while_connecting = while_connecting or (
-                module.startswith("httpcore")
-                and function in {"_connect", "connect_tcp", "wait_for_connection"}
-            )
-        if while_connecting:
+        frames = _frames(trace)
+        entered = entered or any(function in _PROVIDERS_OWN for _, function in frames)
+        http = [function for module, function in frames if module.startswith("httpcore")]
+        if http and not any(function.startswith(_SENDING) for function in http):
             return "unsent"
     return "cut" if entered else "unsent"
+
+
+# Of httpcore and httpcore2, for HTTP 1 and 2: a request without its body is none.
+_SENDING = ("_send_request_body", "_send_stream_data", "_send_end_stream", "_receive_")
 
 
 def _tracebacks(error: BaseException) -> list[TracebackType]:
