@@ -1,13 +1,23 @@
 """Every environment the project is tested in. ``nox`` runs the tests, ``nox -s lint`` the rest."""
 
+from pathlib import Path
+
 import nox
+import nox.command
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv"
-nox.options.sessions = ["langchain", "llama_index"]
+nox.options.sessions = ["langchain", "oldest", "newest", "llama_index"]
 nox.options.error_on_missing_interpreters = True
 
-CORE = ("tests/unit", "tests/contract")
+CORE = ("tests/unit", "tests/contract", "tests/testing")
+# What a version of LangChain can change: where it calls, when it ends, what it hands on.
+VERSIONED = tuple(
+    f"tests/langchain/test_{name}.py"
+    for name in ("scenario", "recording", "endings", "lives", "aborts", "decisions", "blocking", "table")
+)
+OURS = ("-e.", "-eintegrations/langchain-apeiros")
+SIDE_BY_SIDE = ("-n2", "--dist=loadscope")
 
 
 def install(session: nox.Session, *groups: str, extra: tuple[str, ...] = ()) -> None:
@@ -30,15 +40,51 @@ def langchain(session: nox.Session) -> None:
     install(session, "langchain")
     session.run(
         "pytest",
-        *(session.posargs or [*CORE, "tests/testing", "tests/langchain", "tests/notebooks", "tests/docs"]),
+        *SIDE_BY_SIDE,
+        *(session.posargs or [*CORE, "tests/langchain", "tests/race", "tests/notebooks", "tests/docs"]),
     )
+
+
+@nox.session
+def oldest(session: nox.Session) -> None:
+    """The oldest versions that the project says it works with."""
+    session.install("--resolution=lowest-direct", "--group=langchain", *OURS)
+    versioned(session)
+
+
+@nox.session
+def newest(session: nox.Session) -> None:
+    """The newest versions, where they can be had together."""
+    # langchain-core 1.8.2 asks for a certifi that not every index has yet; it runs with any.
+    override = session.create_tmp() + "/override.txt"
+    Path(override).write_text("certifi>=2024\n")
+    newest = ("langchain-core>=1.8.2", "langchain>=1.5", "langgraph>=1.2.22")
+    try:
+        session.install("--override", override, "--group=langchain", *newest, *OURS)
+    except nox.command.CommandFailed:
+        session.skip(f"{', '.join(newest)} cannot be installed together from this index")
+    versioned(session)
+
+
+def versioned(session: nox.Session) -> None:
+    """Say which versions there are, and run what depends on them."""
+    session.run("python", "tests/versions.py")
+    session.run("pytest", *SIDE_BY_SIDE, *(session.posargs or VERSIONED))
+
+
+@nox.session
+def bare(session: nox.Session) -> None:
+    """The handler with langchain-core alone: neither langchain nor langgraph."""
+    session.install(*OURS, "--group=test", "langchain-openai>=1.7")
+    session.run("python", "tests/versions.py")
+    session.run("pytest", "tests/langchain/test_bare.py")
 
 
 @nox.session
 def llama_index(session: nox.Session) -> None:
     """The core and the LlamaIndex package, with the older clients its integrations need."""
     install(session, "llama-index")
-    session.run("pytest", *(session.posargs or [*CORE, "tests/testing", "tests/llama_index"]))
+    session.run("pytest", *SIDE_BY_SIDE, *(session.posargs or [*CORE, "tests/llama_index"]))
 
 
 @nox.session

@@ -456,7 +456,8 @@ class Session:
         if before is None or not self._raises:
             return
         same = before.model == call.model and before.prompt == hash(call.prompt.marks)
-        if need.nano and (same or need.nano >= before.need.nano):
+        now, then = (_in_unit(one, before.refusal.unit) for one in (need, before.need))
+        if now and (same or now >= then):
             raise self._refusal(call, copy.copy(before.refusal), before.need)
 
     def _refusal(self, call: Call, refusal: BudgetExceeded, need: Need) -> BudgetExceeded:
@@ -631,6 +632,10 @@ def _in_event_loop() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def _in_unit(need: Need, unit: str) -> int:
+    return {"usd": need.nano, "calls": need.calls, "tokens": need.tokens}[unit]
 
 
 _NO = frozenset({"0", "false", "no", "off"})
