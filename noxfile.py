@@ -7,7 +7,7 @@ import nox.command
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv"
-nox.options.sessions = ["langchain", "oldest", "newest", "llama_index"]
+nox.options.sessions = ["langchain", "oldest", "newest", "bare", "llama_index"]
 nox.options.error_on_missing_interpreters = True
 
 CORE = ("tests/unit", "tests/contract", "tests/testing")

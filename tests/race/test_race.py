@@ -1,6 +1,6 @@
 """Many calls at once against one budget: how many are admitted, and by how much it is passed.
 
-``pytest tests/race -s`` prints the figures; ``APEIROS_LONG=1`` makes 50 runs of each race instead of 10.
+``pytest tests/race -s`` prints the figures; ``APEIROS_LONG=1`` makes 50 runs of each race instead of 5.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from apeiros_callbacks.money import from_nano
 from apeiros_callbacks.testing import Reply, Request, ScriptedServer
 from langchain_apeiros import ApeirosHandler
 
-RUNS = 50 if os.environ.get("APEIROS_LONG") else 10
+RUNS = 50 if os.environ.get("APEIROS_LONG") else 5
 CAP = Decimal("0.50")
 THREADS, TASKS = 20, 200
 LISTED = Price(input=Decimal("2.5"), output=10)  # gpt-4o in November 2026

@@ -177,7 +177,7 @@ def test_a_text_that_sqlite_cannot_hold_is_mended(ledger: Ledger) -> None:
         {"usage": None},
         {"agent": object()},
     ],
-    ids=str,
+    ids=lambda wrong: f"{next(iter(wrong))}-{type(next(iter(wrong.values()))).__name__}",
 )
 def test_an_entry_that_no_file_takes_does_not_hold_up_the_others(
     path: Path, wrong: dict[str, object], caplog: pytest.LogCaptureFixture
