@@ -22,7 +22,7 @@ from apeiros_callbacks.usage import Usage
 if TYPE_CHECKING:
     from apeiros_callbacks.estimate import Estimate
     from apeiros_callbacks.prices import Rates
-    from apeiros_callbacks.scopes import Hold
+    from apeiros_callbacks.scopes import Account, Hold
 
 __all__ = ["Call", "CallState", "Ending", "OpenCall", "Outcome", "Piece", "Prompt"]
 
@@ -74,6 +74,8 @@ class Call:
     agent: str | None = None
     thread: str | None = None
     """The conversation it belongs to, where the framework has one."""
+    customer: str | None = None
+    """Whom it is for."""
     root: str = ""
     """The run that the whole thing started with; a refusal is remembered for it."""
     step: int | None = None
@@ -124,6 +126,7 @@ class OpenCall:
     """The machine of one call. `Session` drives it; nothing else changes it."""
 
     __slots__ = (
+        "accounts",
         "attempt",
         "call",
         "entry",
@@ -147,8 +150,11 @@ class OpenCall:
         estimate: Estimate | None,
         rates: Rates | None,
         started_at: datetime,
+        accounts: tuple[Account, ...] = (),
     ) -> None:
         self.call = call
+        self.accounts = accounts
+        """The scopes that it is charged to."""
         self.attempt = attempt
         self.rates = rates
         self.estimate = estimate

@@ -9,6 +9,7 @@
     │   ├── BudgetExceeded          it is expected to pass a budget
     │   ├── Unbounded               a strict budget is set and the call declares no maximum
     │   ├── UnknownPrice            a budget is set and nobody knows what the call costs
+    │   ├── UnknownCustomer         nobody says whom the call is for
     │   ├── StoppedByFinding        a detector's finding is set to "raise"
     │   └── GateFailed              the check itself failed while a budget is set
     └── LedgerError
@@ -43,6 +44,7 @@ __all__ = [
     "Refused",
     "StoppedByFinding",
     "Unbounded",
+    "UnknownCustomer",
     "UnknownPrice",
 ]
 
@@ -192,6 +194,24 @@ class UnknownPrice(Refused):
             f"no price is known for {name!r}{because}, so a budget cannot be kept. {self._sent} "
             f'Set prices={{"{self.model}": Price(input=…, output=…)}} in USD per million tokens, '
             f'or models={{"{self.model}": "openai:gpt-4o"}} when it is another name of a listed model.'
+        )
+
+
+class UnknownCustomer(Refused):
+    """The function that says whom a call is for failed, or gave no name.
+
+    Attributes:
+        why: what it did.
+    """
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(why)
+
+    def __str__(self) -> str:
+        return (
+            f"the customer= function {self.why}, so it is not known whose money this call spends. "
+            f"{self._sent} Let it give a name for every call, for instance from the run's metadata."
         )
 
 

@@ -57,6 +57,10 @@ class Recent(Generic[K, V]):
         """Forget a value and give it."""
         return self._values.pop(key, None)
 
+    def items(self) -> list[tuple[K, V]]:
+        """All that is remembered."""
+        return list(self._values.items())
+
     def clear(self) -> None:
         """Forget all."""
         self._values.clear()

@@ -106,6 +106,11 @@ class Account:
         self.limit = limit
         self.limit_nano = None if limit is None or limit.usd is None else to_nano(limit.usd)
 
+    def forget_spent(self) -> None:
+        """Begin anew; what open calls hold stays held."""
+        self.spent = Need(0)
+        self.spent_usd = Decimal(0)
+
     def lacks(self, need: Need) -> str | None:
         """The unit in which this scope cannot take the need, or None when it fits."""
         limit = self.limit
@@ -149,7 +154,7 @@ class Accounts:
     """Takes, extends, settles and releases holds. Safe across threads."""
 
     def __init__(self, guard: Guard | None = None) -> None:
-        self._guard = guard or Guard()
+        self.guard = guard or Guard()
 
     def hold(
         self, accounts: tuple[Account, ...], need: Need, *, model: str = "", force: bool = False
@@ -165,7 +170,7 @@ class Accounts:
         Returns:
             The hold, unless it is refused; the refusal, if a scope cannot take it.
         """
-        with self._guard:
+        with self.guard:
             refusal = _first_refusal(accounts, need, model, mid_stream=False)
             if refusal is not None and not force:
                 return None, refusal
@@ -179,7 +184,7 @@ class Accounts:
         Returns:
             The refusal, if a scope cannot take the difference; the hold grew all the same under `force`.
         """
-        with self._guard:
+        with self.guard:
             if not hold.open:
                 return None
             had = hold.need
@@ -197,7 +202,7 @@ class Accounts:
         Returns:
             False when it was settled or released before; nothing is booked then.
         """
-        with self._guard:
+        with self.guard:
             if not hold.open:
                 return False
             hold.open = False
@@ -213,7 +218,7 @@ class Accounts:
 
     def correct(self, accounts: tuple[Account, ...], change: Need, usd: Decimal | None) -> None:
         """Book the difference that a correction found; it may be negative."""
-        with self._guard:
+        with self.guard:
             for account in accounts:
                 _book(account, change, usd)
 

@@ -27,7 +27,6 @@ from apeiros_callbacks.errors import (
     BudgetExceeded,
     ConfigError,
     GateFailed,
-    InvalidBudget,
     Refused,
     StoppedByFinding,
     Unbounded,
@@ -44,6 +43,7 @@ from apeiros_callbacks.prices.file import declared_prices
 from apeiros_callbacks.recent import Recent
 from apeiros_callbacks.report import Health, total
 from apeiros_callbacks.scopes import Account, Accounts, Budget, Hold, Need
+from apeiros_callbacks.scoping import Per, Scoping
 from apeiros_callbacks.settle import Settled, correction, settle, unresolved
 from apeiros_callbacks.tokens import warm as warm_tokens
 from apeiros_callbacks.usage import Usage
@@ -91,6 +91,13 @@ class Session:
 
     Args:
         budget: US dollars, or a `Budget`; None records without a limit.
+        per: what the budget is for: ``"handler"``, all calls of the session together; ``"run"``, each root
+            run by itself; ``"thread"``, each conversation (LangGraph's ``thread_id``), or each run where
+            there is none. What runs and conversations spent is remembered while the process lives.
+        agent_budgets: budgets of single agents by name, for instance ``{"researcher": 0.20}``; within each
+            run or conversation where `per` says so.
+        parent: a session that this one is part of: its calls count against the parent's budget too, and are
+            among the parent's entries.
         id: a name of your own; a random one otherwise. What a session of that name spent before, as far as
             the ledger has it, counts against the budget: it goes on where it stopped.
         ledger: an open ledger or its URL; ``APEIROS_LEDGER`` or ``memory:`` otherwise.
@@ -121,6 +128,9 @@ class Session:
         self,
         budget: Budget | Dollars | None = None,
         *,
+        per: Per = "handler",
+        agent_budgets: Mapping[str, Budget | Dollars] | None = None,
+        parent: Session | None = None,
         id: str | None = None,  # noqa: A002 - the word of the ledger
         ledger: Ledger | str | None = None,
         prices: Mapping[str, Price] | None = None,
@@ -134,7 +144,6 @@ class Session:
     ) -> None:
         limit = Budget.of(budget)
         self.id = id or uuid.uuid4().hex[:12]
-        self._scope = f"session:{self.id}"
         self._policy = Policy(on, exceeded=on_exceeded)
         self._book = PriceBook(declared_prices(prices), models, unknown_price=unknown_price)
         self._unknown_price = unknown_price
@@ -142,10 +151,20 @@ class Session:
         self._raises = self._enforce and self._policy.action("budget_exceeded") == "raise"
         self._clock = clock
         self._estimator = Estimator(strict=strict)
-        self._account = Account(f"session {self.id}", limit)
+        self._scoping: Scoping = Scoping(
+            f"session {self.id}",
+            limit,
+            per=per,
+            agents=agent_budgets,
+            around=None if parent is None else parent._scoping,
+        )
+        self._account = self._scoping.own
         self._guard = Guard()
-        self._accounts = Accounts(self._guard)
-        self._exceeded = BudgetExceededDetector(self._account)
+        # Scopes that sessions share are changed under one guard.
+        self._accounts: Accounts = Accounts(self._guard) if parent is None else parent._accounts
+        around: tuple[str, ...] = () if parent is None else parent._ledger_scopes
+        self._ledger_scopes: tuple[str, ...] = (f"session:{self.id}", *around)
+        self._exceeded = BudgetExceededDetector()
         self._detectors: tuple[Detector, ...] = (self._exceeded, *built_in_detectors())
         self._lanes = Lanes()
         self._findings: dict[object, Finding] = {}
@@ -188,7 +207,7 @@ class Session:
             raise
         except Exception as bug:  # noqa: BLE001 - refused while a budget is set, noted while none is
             self.gate_failed(bug)
-            return self._admit(call, Hold((), _NOTHING), None, None)
+            return self._admit(call, Hold((), _NOTHING), None, None, self._scoping.accounts(call))
 
     def gate_failed(self, bug: Exception) -> None:
         """Note that a call could not be checked before it is sent.
@@ -197,7 +216,7 @@ class Session:
             GateFailed: a budget is set and enforced.
         """
         self.went_wrong("checking a call before it is sent", bug)
-        if self._account.limit is not None and self._enforce:
+        if self._scoping.is_limited and self._enforce:
             raise GateFailed(bug) from bug
 
     def grow_call(self, open_call: OpenCall, text: str) -> None:
@@ -216,8 +235,9 @@ class Session:
         Returns:
             The entry, or None when there was nothing to write.
         """
-        if self._guard.is_mine:  # the garbage collector closes an abandoned stream in the middle of a change
-            self._guard.later(partial(self.close_call, call_id, outcome))
+        busy = next((guard for guard in (self._guard, self._accounts.guard) if guard.is_mine), None)
+        if busy is not None:  # the garbage collector closes an abandoned stream in the middle of a change
+            busy.later(partial(self.close_call, call_id, outcome))
             return None
         open_call = self._open.pop(call_id, None)
         try:
@@ -235,6 +255,7 @@ class Session:
         *,
         agent: str | None = None,
         thread: str | None = None,
+        customer: str | None = None,
         root: str = "",
         step: int | None = None,
     ) -> OpenCall:
@@ -255,6 +276,7 @@ class Session:
                 prompt=_NO_PROMPT,
                 agent=agent,
                 thread=thread,
+                customer=customer,
                 root=root,
                 step=step,
             )
@@ -273,12 +295,20 @@ class Session:
 
     @property
     def budget(self) -> Budget | None:
-        """The limit, if there is one."""
-        return self._account.limit
+        """The limit, if there is one: of the session, or of each run or conversation in it."""
+        return self._scoping.budget
+
+    @property
+    def enforces(self) -> bool:
+        """Whether budgets are enforced, or only watched."""
+        return self._enforce
 
     @property
     def remaining(self) -> Decimal | None:
-        """US dollars left of the budget, what open calls hold not deducted; None without a budget."""
+        """US dollars left of the session's budget, what open calls hold not deducted.
+
+        None without a budget in dollars, and where each run or conversation has one of its own.
+        """
         limit = self._account.limit
         return None if limit is None or limit.usd is None else limit.usd - self.spent
 
@@ -312,7 +342,7 @@ class Session:
         Raises:
             LedgerError: the ledger cannot be read.
         """
-        return self._ledger.entries(self._scope)
+        return self._ledger.entries(self._ledger_scopes[0])
 
     def state(self) -> dict[str, object]:
         """Where the session stands, as plain data that JSON takes.
@@ -323,7 +353,7 @@ class Session:
             ``session_id``, ``total_cost``, ``budget`` and ``remaining`` in US dollars (None without a
             budget), ``calls``, ``tokens``, and ``warnings``, the findings as plain data.
         """
-        limit, spent, remaining = self._account.limit, self._account.spent, self.remaining
+        limit, spent, remaining = self._scoping.budget, self._account.spent, self.remaining
         return {
             "session_id": self.id,
             "total_cost": float(self.spent),
@@ -334,28 +364,29 @@ class Session:
             "warnings": [finding.as_dict() for finding in self.findings],
         }
 
-    def raise_budget(self, to: Budget | Dollars) -> None:
+    def raise_budget(self, to: Budget | Dollars, *, agent: str | None = None) -> None:
         """Set a new budget; what was refused before is judged afresh.
 
         Args:
             to: a `Budget`, which replaces the one there is, or a number of US dollars, which leaves its
                 limits on calls and tokens as they are.
+            agent: the agent whose budget it is; the session's otherwise.
 
         Raises:
+            ConfigError: the agent has no budget.
             InvalidBudget: it is not a valid budget, or it is dollars and the budget has no limit on those.
         """
-        limit, now = Budget.of(to), self._account.limit
-        if limit is None:
-            raise InvalidBudget('raise_budget(to=…) needs a budget, such as Decimal("0.50")')
-        if now is not None and not isinstance(to, Budget):
-            if now.usd is None:
-                raise InvalidBudget(
-                    f"the budget is {now} and has no limit in US dollars: say which limit to raise, "
-                    "such as raise_budget(to=Budget(calls=100))"
-                )
-            limit = Budget(limit.usd, calls=now.calls, tokens=now.tokens)
-        self._account.set_limit(limit)
+        self._scoping.raise_budget(to, agent)
         self._refused.clear()
+
+    def reset(self) -> None:
+        """Begin anew: nothing is spent and nothing was refused or found. The ledger keeps its entries."""
+        with self._accounts.guard:
+            self._scoping.reset()
+        self._refused.clear()
+        self._stopped.clear()
+        with self._guard:
+            self._findings.clear()
 
     def flush(self, timeout: float = 5.0) -> None:
         """Wait until everything recorded so far is in the ledger.
@@ -378,7 +409,7 @@ class Session:
 
     def _go_on(self) -> None:
         """Take up what a session of this name has in the ledger."""
-        lines = self._ledger.entries(self._scope)
+        lines = self._ledger.entries(self._ledger_scopes[0])
         if lines:
             sums = total(lines)
             tokens = sums.input_tokens + sums.output_tokens
@@ -387,10 +418,12 @@ class Session:
                 self._attempts.set(line.id, line.attempt)
 
     def _check_and_hold(self, call: Call) -> OpenCall:
-        scopes, rates, estimate = self._scopes(call), None, None
+        accounts = self._scoping.accounts(call)
+        scopes = tuple([account for account in accounts if account.limit is not None])
+        rates = estimate = None
         need = _COUNT_ONLY.get(call.kind, _NOTHING)
         if scopes:
-            rates = self._rates(call)
+            rates = self._rates(call, scopes)
             if call.kind == "tool":
                 need = Need(rates.cost_nano(_NO_USAGE) if rates else 0)
                 scopes = scopes if need.nano else ()  # a tool without a price is never refused
@@ -407,7 +440,7 @@ class Session:
         if finding is not None:
             self._accounts.release(hold)
             raise StoppedByFinding(finding)
-        opened = self._admit(call, hold, estimate, rates)
+        opened = self._admit(call, hold, estimate, rates, accounts)
         opened.watched = over is not None
         return opened
 
@@ -424,31 +457,31 @@ class Session:
             nano = rates.bound_nano(*tokens)
         return Need(nano, 1, sum(tokens))
 
-    def _scopes(self, call: Call) -> tuple[Account, ...]:
-        """The scopes whose limits this call must keep."""
-        return () if self._account.limit is None else (self._account,)
-
-    def _admit(self, call: Call, hold: Hold, estimate: Estimate | None, rates: Rates | None) -> OpenCall:
+    def _admit(
+        self,
+        call: Call,
+        hold: Hold,
+        estimate: Estimate | None,
+        rates: Rates | None,
+        accounts: tuple[Account, ...],
+    ) -> OpenCall:
         attempt = (self._attempts.get(call.id) or 0) + 1
-        opened = self._open[call.id] = OpenCall(call, attempt, hold, estimate, rates, self._clock())
+        opened = OpenCall(call, attempt, hold, estimate, rates, self._clock(), accounts)
+        self._open[call.id] = opened
         return opened
 
-    def _rates(self, call: Call) -> Rates | None:
+    def _rates(self, call: Call, scopes: tuple[Account, ...]) -> Rates | None:
         if call.kind == "tool":
             return self._book.tool(call.model)
         context = {"service_tier": call.service_tier} if call.service_tier else None
         rates = self._book.rates(call.provider, call.model, self._clock(), context)
-        if rates is None and self._refuses_unknown:
+        in_dollars = any(scope.limit_nano is not None for scope in scopes)
+        if rates is None and in_dollars and self._unknown_price == "refuse":
             unknown = UnknownPrice(call.provider, call.model, self._book.suggest(call.provider, call.model))
             if self._enforce:
                 raise unknown
             self._watched(unknown, call)
         return rates
-
-    @property
-    def _refuses_unknown(self) -> bool:
-        limit = self._account.limit
-        return limit is not None and limit.usd is not None and self._unknown_price == "refuse"
 
     def _judge_again(self, call: Call, need: Need) -> None:
         """Refuse what was refused before in the same root run, so that a swallowed refusal costs nothing."""
@@ -555,7 +588,7 @@ class Session:
         settled = self._settled(open_call, outcome)
         entry = settled.entry
         open_call.entry = entry
-        self._accounts.settle(open_call.hold, (self._account,), settled.need, entry.amount)
+        self._accounts.settle(open_call.hold, open_call.accounts, settled.need, entry.amount)
         self._attempts.set(call.id, open_call.attempt)
         if outcome.provisional:
             open_call.state = "provisional"
@@ -585,14 +618,15 @@ class Session:
             entry, need = correction(open_call.entry, settled)
         else:
             self._attempts.set(call_id, open_call.attempt)
-        self._accounts.correct((self._account,), need, entry.amount)
+        self._accounts.correct(open_call.accounts, need, entry.amount)
         open_call.state = "closed"
         self._record(open_call, outcome, entry)
         return entry
 
     def _record(self, open_call: OpenCall, outcome: Outcome, entry: Entry) -> None:
-        self._ledger.append(entry, (self._scope,))
         call = open_call.call
+        scopes = self._ledger_scopes
+        self._ledger.append(entry, (*scopes, f"customer:{call.customer}") if call.customer else scopes)
         whole = outcome.ending == "answered" and not outcome.cached
         if whole and entry.kind != "tool" and outcome.usage is not None:
             self._estimator.learn(call, open_call.estimate, outcome.usage)
@@ -604,7 +638,7 @@ class Session:
             self._health = self._health.counting(entry)
             if outcome.provisional and outcome.ending != "lost":
                 self._health = replace(self._health, end_inferred=self._health.end_inferred + 1)
-            step = self._lanes.closed(call.lane, hash(call.prompt.marks), entry)
+            step = self._lanes.closed(call.lane, hash(call.prompt.marks), entry, open_call.accounts)
             for detector in self._detectors:
                 finding = detector.closed(step)
                 if finding is None or (detector is self._exceeded and open_call.watched):

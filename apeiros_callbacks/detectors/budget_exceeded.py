@@ -7,18 +7,14 @@ from decimal import Decimal
 from apeiros_callbacks.detectors.finding import Attempt, Finding, Step
 from apeiros_callbacks.errors import BudgetExceeded
 from apeiros_callbacks.money import show_usd
-from apeiros_callbacks.scopes import Account
 
 __all__ = ["BudgetExceededDetector"]
 
 
 class BudgetExceededDetector:
-    """Watches one scope's account."""
+    """Watches the scopes of each call."""
 
     type = "budget_exceeded"
-
-    def __init__(self, account: Account) -> None:
-        self._account = account
 
     def opened(self, attempt: Attempt) -> Finding | None:
         """Nothing: a call that would cross the budget is refused, and `refused` says so."""
@@ -26,23 +22,24 @@ class BudgetExceededDetector:
 
     def closed(self, step: Step) -> Finding | None:
         """Say when what was spent is more than the budget, and by how much."""
-        limit = self._account.limit
-        if limit is None or limit.usd is None or not step.entry.amount:
+        amount = step.entry.amount
+        if not amount:
             return None
-        spent = self._account.spent_usd
-        if spent <= limit.usd:
-            return None
-        over = min(spent - limit.usd, step.entry.amount)
-        return Finding(
-            type=self.type,
-            severity="critical",
-            message=f"{show_usd(spent)} spent of a budget of {show_usd(limit.usd)}.",
-            numbers={"spent": str(spent), "budget": str(limit.usd)},
-            wasted=max(Decimal(0), over),
-            agent=step.entry.agent,
-            step=step.entry.step,
-            peak=float(spent / limit.usd),
-        )
+        for account in step.accounts:
+            limit, spent = account.limit, account.spent_usd
+            if limit is not None and limit.usd is not None and spent > limit.usd:
+                of = f"a budget of {show_usd(limit.usd)} for {account.name}"
+                return Finding(
+                    type=self.type,
+                    severity="critical",
+                    message=f"{show_usd(spent)} spent of {of}.",
+                    numbers={"spent": str(spent), "budget": str(limit.usd)},
+                    wasted=min(spent - limit.usd, amount),
+                    agent=step.entry.agent,
+                    step=step.entry.step,
+                    peak=float(spent / limit.usd),
+                )
+        return None
 
     def refused(self, refusal: BudgetExceeded, agent: str | None, step: int | None) -> Finding:
         """The finding that belongs to a refusal."""

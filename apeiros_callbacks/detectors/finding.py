@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from apeiros_callbacks.entry import Entry
+from apeiros_callbacks.scopes import Account
 
 __all__ = ["Attempt", "Detector", "Finding", "Lane", "Severity", "Step", "share_of"]
 
@@ -98,6 +99,8 @@ class Step(NamedTuple):
     """The LLM call before it in its lane."""
     tool: str | None
     """The last tool that ran since."""
+    accounts: tuple[Account, ...] = ()
+    """The scopes that the line was charged to."""
 
     @property
     def is_llm(self) -> bool:

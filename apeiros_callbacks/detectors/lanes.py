@@ -7,6 +7,7 @@ from decimal import Decimal
 from apeiros_callbacks.detectors.finding import Attempt, Lane, Step
 from apeiros_callbacks.entry import Entry
 from apeiros_callbacks.recent import Recent
+from apeiros_callbacks.scopes import Account
 
 __all__ = ["Lanes"]
 
@@ -37,10 +38,10 @@ class Lanes:
             memory.prompt, memory.repeats, memory.repeat_cost = prompt, 1, Decimal(0)
         return Attempt(lane, prompt, step, memory.repeats, memory.repeat_cost)
 
-    def closed(self, lane: Lane, prompt: int, entry: Entry) -> Step:
+    def closed(self, lane: Lane, prompt: int, entry: Entry, accounts: tuple[Account, ...] = ()) -> Step:
         """Note a line that was written, and give it with what came before it."""
         memory = self._lanes.get_or_make(lane, _Memory)
-        step = Step(lane, prompt, entry, memory.before, memory.tool)
+        step = Step(lane, prompt, entry, memory.before, memory.tool, accounts)
         if entry.kind == "tool":
             memory.tool = entry.model
         elif entry.cached:

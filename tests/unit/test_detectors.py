@@ -90,11 +90,11 @@ def test_tool_amplification(after: int, tool: bool, found: int) -> None:
 
 def test_crossing_the_budget_is_found_with_the_excess() -> None:
     account, accounts = Account("s", Budget(usd=0.10)), Accounts()
-    watcher, lanes = BudgetExceededDetector(account), Lanes()
+    watcher, lanes = BudgetExceededDetector(), Lanes()
     seen = []
     for _ in range(3):
         accounts.correct((account,), Need(50_000_000), Decimal("0.05"))
-        seen.append(watcher.closed(lanes.closed(LANE, 1, entry(10, amount="0.05"))))
+        seen.append(watcher.closed(lanes.closed(LANE, 1, entry(10, amount="0.05"), (account,))))
     assert [finding is not None for finding in seen] == [False, False, True]
     assert seen[2] is not None
     assert seen[2].wasted == Decimal("0.05")

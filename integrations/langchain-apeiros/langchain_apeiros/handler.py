@@ -15,10 +15,11 @@ from langchain_core.outputs import LLMResult
 from apeiros_callbacks import Budget, Price, Session
 from apeiros_callbacks.call import Call, Outcome, Prompt
 from apeiros_callbacks.display import session_html
-from apeiros_callbacks.errors import ConfigError, Refused
+from apeiros_callbacks.errors import ConfigError, Refused, UnknownCustomer
 from apeiros_callbacks.ledger import Ledger
 from apeiros_callbacks.money import Dollars
 from apeiros_callbacks.prices import UnknownPricePolicy
+from apeiros_callbacks.scoping import Per
 from langchain_apeiros.aborts import for_graphs, is_no_refusal
 from langchain_apeiros.ended import ending_of_error, error_name
 from langchain_apeiros.endpoints import at_address
@@ -31,6 +32,8 @@ from langchain_apeiros.usage import Sent, read_cut, read_decision, read_outcome
 __all__ = ["ApeirosHandler"]
 
 logging.getLogger("langchain_core.callbacks.manager").addFilter(is_no_refusal)
+
+logger = logging.getLogger("apeiros_callbacks")
 
 P = ParamSpec("P")
 
@@ -63,6 +66,12 @@ class ApeirosHandler(BaseCallbackHandler):
 
     Args:
         budget: US dollars, or a `Budget` of dollars, calls and tokens; None records without a limit.
+        per: what the budget is for: ``"handler"``, all its calls together; ``"run"``, each root run by
+            itself; ``"thread"``, each LangGraph thread.
+        agent_budgets: budgets of single agents by name, for instance ``{"researcher": 0.20}``; within each
+            run or thread where `per` says so.
+        customer: whom the calls are for: a name, or a function of the run's metadata that gives one. It is on
+            every entry. A call is refused when the function fails or gives none.
         session: an existing session to share; the other arguments belong to the session then.
         ledger: an open ledger or its URL, for instance ``"sqlite:///ledger.db"``; otherwise
             ``APEIROS_LEDGER``, or memory.
@@ -96,6 +105,9 @@ class ApeirosHandler(BaseCallbackHandler):
         self,
         budget: Budget | Dollars | None = None,
         *,
+        per: Per = "handler",
+        agent_budgets: Mapping[str, Budget | Dollars] | None = None,
+        customer: str | Callable[[Mapping[str, Any]], str | None] | None = None,
         session: Session | None = None,
         ledger: Ledger | str | None = None,
         prices: Mapping[str, Price] | None = None,
@@ -109,7 +121,10 @@ class ApeirosHandler(BaseCallbackHandler):
         super().__init__()
         if abort not in get_args(Abort):
             raise ConfigError(f'abort must be "graph" or "node", got {abort!r}')
+        self._customer = customer
         settings: dict[str, Any] = {
+            "per": per,
+            "agent_budgets": agent_budgets,
             "ledger": ledger,
             "prices": prices,
             "models": models,
@@ -242,6 +257,7 @@ class ApeirosHandler(BaseCallbackHandler):
                 str(name),
                 agent=agent_of(known),
                 thread=_thread(known),
+                customer=self._customer_of(known),
                 root=self._runs.started(run_id, parent_run_id),
                 step=known.get("langgraph_step"),
             )
@@ -354,12 +370,30 @@ class ApeirosHandler(BaseCallbackHandler):
             prompt=sent,
             agent=agent_of(metadata),
             thread=_thread(metadata),
+            customer=self._customer_of(metadata),
             root=self._runs.root(run_id, parent),
             step=metadata.get("langgraph_step"),
             max_output_tokens=_max_output(metadata, params),
             choices=_positive(params.get("n")) or 1,
             service_tier=text(params.get("service_tier")),
         )
+
+    def _customer_of(self, metadata: Mapping[str, Any]) -> str | None:
+        if self._customer is None or isinstance(self._customer, str):
+            return self._customer
+        try:
+            name = self._customer(metadata)
+            why = "" if isinstance(name, str) and name else f"gave {name!r}"
+        except Exception as bug:  # noqa: BLE001 - a function of the user's
+            name, why = None, f"failed with {type(bug).__name__}: {bug}"
+        if not why:
+            return name
+        refusal = UnknownCustomer(why)
+        if self.session.enforces:
+            raise refusal
+        refusal.was_sent = True
+        logger.warning("not enforced: %s", refusal)
+        return None
 
     def _grow(self, live: Live, kind: str, piece: str) -> None:
         if live.stream is None:
@@ -388,7 +422,12 @@ class ApeirosHandler(BaseCallbackHandler):
         self.session.close_call(str(run_id), outcome)
 
 
-_DEFAULTS: Mapping[str, object] = {"unknown_price": "refuse", "strict": False, "enforce": True}
+_DEFAULTS: Mapping[str, object] = {
+    "per": "handler",
+    "unknown_price": "refuse",
+    "strict": False,
+    "enforce": True,
+}
 
 
 def _without_settings(**given: object) -> None:

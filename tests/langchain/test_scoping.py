@@ -1,0 +1,198 @@
+"""What a budget is for: all calls of a handler, a run, a conversation, an agent, a session within another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from langchain.agents import create_agent
+from langchain_core.runnables import RunnableLambda
+
+from apeiros_callbacks import Budget, BudgetExceeded, ConfigError, Price, Session
+from apeiros_callbacks.errors import InvalidBudget, UnknownCustomer
+from apeiros_callbacks.testing import Reply, Request, ScriptedServer, ToolCall
+from langchain_apeiros import ApeirosHandler
+from tests.langchain.clients import openai
+
+# A dollar a token: each call reads 8 and writes 2, and may write no more.
+PRICES = {"*": Price(input=1_000_000, output=1_000_000)}
+TEN = Reply("ok", input_tokens=8, output_tokens=2)
+
+
+def handler_of(**options: Any) -> ApeirosHandler:
+    return ApeirosHandler(prices=PRICES, **options)
+
+
+def model_of(server: ScriptedServer) -> Any:
+    return openai(server, max_tokens=2)
+
+
+def twice(model: Any) -> Any:
+    """A chain that calls the model twice."""
+    return RunnableLambda(lambda text, config: [model.invoke(text, config) for _ in range(2)])
+
+
+@pytest.mark.parametrize(("per", "requests"), [("handler", 1), ("run", 3)])
+def test_a_budget_for_each_run(serve: Any, per: str, requests: int) -> None:
+    server = serve(TEN)
+    handler = handler_of(budget=15, per=per)
+    chain = twice(model_of(server))
+    for _ in range(3):
+        with pytest.raises(BudgetExceeded) as refused:
+            chain.invoke("hi", {"callbacks": [handler]})
+    assert server.request_count == requests
+    assert refused.value.scope.partition(" ")[0] == ("session" if per == "handler" else "run")
+    assert handler.session.spent == 10 * requests
+    assert handler.session.open_holds == 0
+
+
+def test_a_budget_for_each_conversation(serve: Any) -> None:
+    server = serve(TEN)
+    handler = handler_of(budget=25, per="thread")
+    model = model_of(server)
+    seen = []
+    for thread in ("a", "b", "a", "a", "b", "b"):
+        config: Any = {"callbacks": [handler], "configurable": {"thread_id": thread}}
+        try:
+            model.invoke("hi", config | {"metadata": {"thread_id": thread}})
+            seen.append("ok")
+        except BudgetExceeded as refusal:
+            seen.append(refusal.scope)
+    assert seen == ["ok", "ok", "ok", "thread a", "ok", "thread b"]
+    assert (server.request_count, handler.session.remaining) == (4, None)
+
+
+def test_one_handler_for_many_customers_and_threads_at_once(serve: Any) -> None:
+    server = serve(TEN)
+    handler = handler_of(budget=35, per="thread", customer=lambda metadata: metadata["customer"])
+    model = model_of(server)
+
+    def talk(i: int) -> int:
+        metadata = {"thread_id": f"t{i}", "customer": f"c{i % 50}"}
+        for calls in range(10):
+            try:
+                model.invoke("hi", {"callbacks": [handler], "metadata": metadata})
+            except BudgetExceeded as refusal:
+                assert refusal.scope == f"thread t{i}"
+                return calls
+        return 10
+
+    with ThreadPoolExecutor(20) as pool:
+        assert list(pool.map(talk, range(100))) == [3] * 100
+    assert server.request_count == 300 == len(handler.session.entries())
+    for i in range(50):
+        lines = handler.session.ledger.entries(f"customer:c{i}")
+        assert {line.customer_id for line in lines} == {f"c{i}"}
+        assert sum(line.amount or 0 for line in lines) == 60
+    assert handler.session.open_holds == 0
+
+
+def test_budgets_of_single_agents(serve: Any) -> None:
+    server = serve(TEN)
+    handler = handler_of(budget=100, agent_budgets={"researcher": 15, "writer": Budget(calls=3)})
+    model = model_of(server)
+    agents = {name: create_agent(model, [], name=name) for name in ("researcher", "writer", "other")}
+
+    def calls_of(name: str) -> int:
+        for calls in range(5):
+            try:
+                agents[name].invoke({"messages": [("user", "hi")]}, {"callbacks": [handler]})
+            except BudgetExceeded as refusal:
+                assert f"agent {name} in session" in str(refusal)
+                return calls
+        return 5
+
+    assert [calls_of(name) for name in agents] == [1, 3, 5]
+    handler.session.raise_budget(to=25, agent="researcher")
+    assert calls_of("researcher") == 1
+    with pytest.raises(ConfigError, match="those with one: \\['researcher', 'writer'\\]"):
+        handler.session.raise_budget(to=1, agent="nobody")
+
+
+def test_a_session_within_another_shares_its_budget(serve: Any) -> None:
+    server = serve(TEN)
+    day = Session(budget=35, prices=PRICES, id="day")
+    model = model_of(server)
+    refused = []
+    for name in ("first", "second"):
+        task = Session(budget=25, prices=PRICES, id=name, parent=day, ledger=day.ledger)
+        handler = ApeirosHandler(session=task)
+        with pytest.raises(BudgetExceeded) as over:
+            while True:
+                model.invoke("hi", {"callbacks": [handler]})
+        refused.append(over.value.scope)
+    assert refused == ["session first", "session day"]
+    assert (day.spent, server.request_count) == (30, 3)
+    assert [entry.session_id for entry in day.entries()] == ["first", "first", "second"]
+    assert day.state()["calls"] == 3
+
+
+@pytest.mark.parametrize("how", ["invoke", "ainvoke"])
+@pytest.mark.parametrize("gives", [None, "", 7, "raise"])
+def test_a_customer_that_is_not_known_is_refused(serve: Any, how: str, gives: Any) -> None:
+    def customer(metadata: Mapping[str, Any]) -> Any:
+        return metadata["customer"] if gives == "raise" else gives
+
+    server = serve(TEN)
+    handler = handler_of(customer=customer)
+    model = model_of(server)
+    with pytest.raises(UnknownCustomer, match="It was not sent"):
+        if how == "invoke":
+            model.invoke("hi", {"callbacks": [handler]})
+        else:
+            asyncio.run(model.ainvoke("hi", {"callbacks": [handler]}))
+    assert (server.request_count, handler.session.open_holds) == (0, 0)
+    watching = handler_of(customer=customer, enforce=False)
+    model.invoke("hi", {"callbacks": [watching]})
+    assert [entry.customer_id for entry in watching.session.entries()] == [None]
+
+
+def test_a_session_begins_anew(serve: Any) -> None:
+    server = serve(TEN)
+    handler = handler_of(budget=15)
+    model = model_of(server)
+    for _ in range(2):
+        model.invoke("hi", {"callbacks": [handler]})
+        with pytest.raises(BudgetExceeded):
+            model.invoke("hi", {"callbacks": [handler]})
+        handler.session.reset()
+        assert (handler.session.spent, handler.session.findings) == (0, [])
+    assert len(handler.session.entries()) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"per": "week"}, ConfigError, 'per must be "handler", "run" or "thread"'),
+        ({"agent_budgets": {"": 1}}, ConfigError, "by the agent's name"),
+        ({"agent_budgets": {"a": None}}, InvalidBudget, "leave it out"),
+        ({"agent_budgets": {"a": -1}}, InvalidBudget, "more than 0"),
+    ],
+)
+def test_a_bad_scope_is_refused_at_once(options: dict[str, Any], error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        handler_of(**options)
+
+
+def test_a_tool_and_a_nested_model_count_for_their_run(serve: Any) -> None:
+    def script(request: Request) -> Reply:
+        has_result = "'tool'" in str(request.body["messages"])
+        if request.body.get("tools") and not has_result:
+            return Reply("", [ToolCall("ask", {"question": "why"})], input_tokens=8, output_tokens=2)
+        return TEN
+
+    model = model_of(serve(script))
+
+    def ask(question: str) -> str:
+        """Ask."""
+        return str(model.invoke(question).content)
+
+    handler = handler_of(budget=1_000, per="run")
+    create_agent(model, [ask]).invoke({"messages": [("user", "hi")]}, {"callbacks": [handler]})
+    assert handler.session.spent == Decimal(30)
+    [(key, account)] = handler.session._scoping._parts.items()
+    assert (key[0], account.spent_usd) == ("run", 30)
