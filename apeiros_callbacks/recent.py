@@ -61,6 +61,10 @@ class Recent(Generic[K, V]):
         """All that is remembered."""
         return list(self._values.items())
 
+    def values(self) -> list[V]:
+        """All that is remembered, without its keys."""
+        return list(self._values.values())
+
     def clear(self) -> None:
         """Forget all."""
         self._values.clear()

@@ -106,7 +106,7 @@ class Scoping:
     def reset(self) -> None:
         """Forget what was spent. What open calls hold stays held."""
         self.own.forget_spent()
-        for _, account in self._parts.items():
+        for account in self._parts.values():
             account.forget_spent()
 
     def _part(self, call: Call) -> tuple[str, ...]:

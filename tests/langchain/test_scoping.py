@@ -77,8 +77,7 @@ def test_one_handler_for_many_customers_and_threads_at_once(serve: Any) -> None:
             try:
                 model.invoke("hi", {"callbacks": [handler], "metadata": metadata})
             except BudgetExceeded as refusal:
-                assert refusal.scope == f"thread t{i}"
-                return calls
+                return calls if refusal.scope == f"thread t{i}" else -1
         return 10
 
     with ThreadPoolExecutor(20) as pool:
@@ -102,8 +101,7 @@ def test_budgets_of_single_agents(serve: Any) -> None:
             try:
                 agents[name].invoke({"messages": [("user", "hi")]}, {"callbacks": [handler]})
             except BudgetExceeded as refusal:
-                assert f"agent {name} in session" in str(refusal)
-                return calls
+                return calls if f"agent {name} in session" in str(refusal) else -1
         return 5
 
     assert [calls_of(name) for name in agents] == [1, 3, 5]

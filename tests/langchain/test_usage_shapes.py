@@ -18,8 +18,8 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, Generati
 
 from apeiros_callbacks import Usage
 from apeiros_callbacks.call import Call, Outcome, Piece, Prompt
+from apeiros_callbacks.reported.bodies import read_body
 from langchain_apeiros.usage import Sent, read_cut, read_decision, read_outcome
-from langchain_apeiros.usage.bodies import read_body
 from langchain_apeiros.usage.metadata import read_metadata
 
 # One body a provider: what it reports, and the buckets of it.

@@ -10,7 +10,7 @@ from langchain_core.outputs import LLMResult
 
 from apeiros_callbacks.call import Ending
 from apeiros_callbacks.errors import Refused
-from langchain_apeiros.plain import count, mapping
+from apeiros_callbacks.reported.plain import count, mapping
 
 __all__ = ["ending_of_error", "ending_of_task", "error_name"]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from apeiros_callbacks.prices import provider_at
-from langchain_apeiros.plain import mapping, text
+from apeiros_callbacks.reported.plain import mapping, text
 
 __all__ = ["at_address"]
 

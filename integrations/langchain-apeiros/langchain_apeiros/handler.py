@@ -19,12 +19,12 @@ from apeiros_callbacks.errors import ConfigError, Refused, UnknownCustomer
 from apeiros_callbacks.ledger import Ledger
 from apeiros_callbacks.money import Dollars
 from apeiros_callbacks.prices import UnknownPricePolicy
+from apeiros_callbacks.reported.plain import count, text
 from apeiros_callbacks.scoping import Per
 from langchain_apeiros.aborts import for_graphs, is_no_refusal
 from langchain_apeiros.ended import ending_of_error, error_name
 from langchain_apeiros.endpoints import at_address
 from langchain_apeiros.live import Live, Lives, Origin
-from langchain_apeiros.plain import count, text
 from langchain_apeiros.prompts import chat_prompt, chunk_text, event_text, text_prompt
 from langchain_apeiros.runs import Runs, agent_of
 from langchain_apeiros.usage import Sent, read_cut, read_decision, read_outcome

@@ -10,8 +10,8 @@ from typing import Any, TypeAlias, cast
 from langchain_core.messages import BaseMessage
 
 from apeiros_callbacks.call import Piece, Prompt
+from apeiros_callbacks.reported.plain import items, mapping, text
 from apeiros_callbacks.tokens import image_size, media_tokens
-from langchain_apeiros.plain import items, mapping, text
 
 __all__ = ["answer_text", "chat_prompt", "chunk_text", "event_text", "text_prompt"]
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from langchain_apeiros.plain import mapping
-from langchain_apeiros.usage.reading import Reading, reading, tokens
+from apeiros_callbacks.reported.plain import mapping
+from apeiros_callbacks.reported.reading import Reading, reading, tokens
 
 __all__ = ["read_metadata", "tier_of"]
 

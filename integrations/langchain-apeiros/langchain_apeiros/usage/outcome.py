@@ -10,13 +10,13 @@ from langchain_core.outputs import LLMResult
 
 from apeiros_callbacks.call import Call, Ending, Outcome
 from apeiros_callbacks.prices.names import canonical_provider
+from apeiros_callbacks.reported.bodies import read_body
+from apeiros_callbacks.reported.cost import reported_cost
+from apeiros_callbacks.reported.plain import items, mapping, text
+from apeiros_callbacks.reported.reading import Reading
 from apeiros_callbacks.usage import Usage
-from langchain_apeiros.plain import items, mapping, text
 from langchain_apeiros.prompts import answer_text
-from langchain_apeiros.usage.bodies import read_body
-from langchain_apeiros.usage.cost import reported_cost
 from langchain_apeiros.usage.metadata import read_metadata, tier_of
-from langchain_apeiros.usage.reading import Reading
 from langchain_apeiros.usage.searches import searches
 from langchain_apeiros.usage.sent import Sent
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_apeiros.plain import items, mapping, text
-from langchain_apeiros.usage.reading import tokens
+from apeiros_callbacks.reported.plain import items, mapping, text
+from apeiros_callbacks.reported.reading import tokens
 
 __all__ = ["searches"]
 

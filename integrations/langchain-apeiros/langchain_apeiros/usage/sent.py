@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from langchain_core.messages import BaseMessage
 
-from langchain_apeiros.plain import items, mapping
+from apeiros_callbacks.reported.plain import items, mapping
 from langchain_apeiros.usage.streamed import StreamedUsage
 
 __all__ = ["Sent"]

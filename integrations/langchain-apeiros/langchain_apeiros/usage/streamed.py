@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from langchain_apeiros.plain import mapping
-from langchain_apeiros.usage.reading import tokens
+from apeiros_callbacks.reported.plain import mapping
+from apeiros_callbacks.reported.reading import tokens
 
 __all__ = ["StreamedUsage"]
 

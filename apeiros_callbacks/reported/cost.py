@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from langchain_apeiros.plain import mapping
+from apeiros_callbacks.reported.plain import mapping
 
 __all__ = ["reported_cost"]
 

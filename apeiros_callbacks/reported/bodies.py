@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from langchain_apeiros.plain import items, mapping
-from langchain_apeiros.usage.reading import Reading, reading, tokens
+from apeiros_callbacks.reported.plain import items, mapping
+from apeiros_callbacks.reported.reading import Reading, reading, tokens
 
 __all__ = ["read_body"]
 
