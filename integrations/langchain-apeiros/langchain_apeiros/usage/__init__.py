@@ -6,8 +6,8 @@
     sent.py        what was sent, as far as it says what an answer leaves out
     outcome.py     all of it: from LangChain's end of a call to the core's `Outcome`
 
-The providers' own bodies are read in the core, by `apeiros_callbacks.reported`. A client hands on the body, or
-its own reading of it, or neither. The body wins, because the readings drop what they have no word for.
+The providers' own bodies are read in the core, by `apeiros_callbacks.reported`. A client hands on the body,
+or its own reading of it, or neither. The body wins, because the readings drop what they have no word for.
 """
 
 from langchain_apeiros.usage.outcome import read_cut, read_decision, read_outcome
