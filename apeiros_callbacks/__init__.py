@@ -22,6 +22,7 @@ from apeiros_callbacks.errors import (
 from apeiros_callbacks.ledger import open_ledger
 from apeiros_callbacks.prices import Price
 from apeiros_callbacks.scopes import Budget
+from apeiros_callbacks.sdk import end_session, get_state, instrument, start_session, uninstrument, wrap
 from apeiros_callbacks.session import Session
 from apeiros_callbacks.usage import Usage
 
@@ -40,7 +41,13 @@ __all__ = [
     "StoppedByFinding",
     "UnknownPrice",
     "Usage",
+    "end_session",
+    "get_state",
+    "instrument",
     "open_ledger",
+    "start_session",
+    "uninstrument",
+    "wrap",
 ]
 
 __version__ = "0.1.0"

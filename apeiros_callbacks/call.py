@@ -22,6 +22,7 @@ from apeiros_callbacks.usage import Usage
 if TYPE_CHECKING:
     from apeiros_callbacks.estimate import Estimate
     from apeiros_callbacks.prices import Rates
+    from apeiros_callbacks.routing import Rung
     from apeiros_callbacks.scopes import Account, Hold
 
 __all__ = ["Call", "CallState", "Ending", "OpenCall", "Outcome", "Piece", "Prompt"]
@@ -84,6 +85,8 @@ class Call:
     choices: int = 1
     """How many answers were asked for (OpenAI's ``n``)."""
     service_tier: str | None = None
+    rung: Rung | None = None
+    """Where on a ladder it is, when a router can send it elsewhere."""
 
     @property
     def lane(self) -> tuple[str | None, str | None]:
@@ -104,6 +107,8 @@ class Outcome:
     """The same of the answer."""
     cost: Decimal | None = None
     """US dollars that the provider itself reported for the call; they win over any price."""
+    assumed: Rates | None = None
+    """What it is charged at where the model has no price of its own, as ``assumed``."""
     lost: tuple[str, ...] = ()
     """What changes the price and did not reach us, such as ``cache_write_1h``: the client drops it."""
     model: str | None = None
@@ -137,6 +142,7 @@ class OpenCall:
         "output_counted",
         "output_pending",
         "rates",
+        "routed_why",
         "started_at",
         "state",
         "watched",
@@ -161,6 +167,8 @@ class OpenCall:
         self.hold = hold
         self.started_at = started_at
         self.state: CallState = "open"
+        self.routed_why = ""
+        """Why a router took a cheaper model."""
         self.watched = False
         """It was expected to pass a budget that is not enforced; that was noted."""
         self.entry: Entry | None = None

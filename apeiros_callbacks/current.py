@@ -1,7 +1,8 @@
 """Which session is being recorded here and now, for what is not told by its arguments.
 
 A session that is entered is the current one of this thread or task, and of what they start. Threads that
-Python starts without a context of their own see the session that was entered last anywhere.
+Python starts without a context of their own see the session that was entered last anywhere; a thread or
+task that had one of its own and left it sees none.
 """
 
 from __future__ import annotations
@@ -12,28 +13,38 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from apeiros_callbacks.session import Session
 
-__all__ = ["current_session", "enter", "leave"]
+__all__ = ["current_session", "enter", "leave", "session_here"]
 
-_here: ContextVar[tuple[Session, ...]] = ContextVar("apeiros_sessions", default=())
+_here: ContextVar[tuple[Session, ...] | None] = ContextVar("apeiros_sessions", default=None)
 _anywhere: list[Session] = []
 
 
 def current_session() -> Session | None:
     """The session that calls made here belong to; None when none is entered."""
-    open_here = [session for session in _here.get() if session in _anywhere]
-    if open_here:
-        return open_here[-1]
-    return _anywhere[-1] if _anywhere else None
+    session = session_here()
+    if session is not None or _here.get() is not None:
+        return session
+    return next(iter(_anywhere[-1:]), None)
+
+
+def session_here() -> Session | None:
+    """The session that was entered in this thread or task, or in the one that started it; None otherwise."""
+    return next((session for session in reversed(_here.get() or ()) if session in _anywhere), None)
 
 
 def enter(session: Session) -> None:
     """Make a session the current one."""
     _anywhere.append(session)
-    _here.set((*_here.get(), session))
+    _here.set((*(_here.get() or ()), session))
 
 
-def leave(session: Session) -> None:
-    """End that; the session around it is the current one again."""
-    if session in _anywhere:
+def leave(session: Session) -> bool:
+    """End that; the session around it is the current one again. False when it was not entered."""
+    here = _here.get()
+    if here is not None:
+        _here.set(tuple(one for one in here if one is not session))
+    try:
         _anywhere.remove(session)
-    _here.set(tuple(one for one in _here.get() if one is not session))
+    except ValueError:
+        return False
+    return True

@@ -70,7 +70,11 @@ class Entry:
     started_at: datetime
     ended_at: datetime
     routed_from: str | None = None
+    """The model that the agent prefers, where a router took a cheaper one."""
     routed_to: str | None = None
+    """The model that it took."""
+    routed_why: str | None = None
+    """Why."""
     error: str | None = None
     """What ended the call, when it was not an answer. Never the text of a prompt or an answer."""
 

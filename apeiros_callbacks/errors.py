@@ -4,11 +4,13 @@
     ├── ConfigError                 a setting is wrong; also a ValueError
     │   ├── InvalidBudget
     │   └── InvalidPrice
+    ├── NoSession                   there is no session that is started and not ended
     ├── InvalidUsage                token counts that cannot be; also a ValueError
     ├── Refused                     a call was not sent, nothing was spent
     │   ├── BudgetExceeded          it is expected to pass a budget
     │   ├── Unbounded               a strict budget is set and the call declares no maximum
     │   ├── UnknownPrice            a budget is set and nobody knows what the call costs
+    │   ├── ModelDowngrade          a router should take a cheaper model; it never leaves the router
     │   ├── UnknownCustomer         nobody says whom the call is for
     │   ├── StoppedByFinding        a detector's finding is set to "raise"
     │   └── GateFailed              the check itself failed while a budget is set
@@ -41,6 +43,8 @@ __all__ = [
     "LedgerError",
     "LedgerTooNew",
     "LedgerUnavailable",
+    "ModelDowngrade",
+    "NoSession",
     "Refused",
     "StoppedByFinding",
     "Unbounded",
@@ -63,6 +67,10 @@ class InvalidBudget(ConfigError):
 
 class InvalidPrice(ConfigError):
     """A price is not a finite amount of zero or more, or names no bucket."""
+
+
+class NoSession(ApeirosError):
+    """There is no session that is started and not ended, here or where this thread or task came from."""
 
 
 class InvalidUsage(ApeirosError, ValueError):
@@ -195,6 +203,23 @@ class UnknownPrice(Refused):
             f'Set prices={{"{self.model}": Price(input=…, output=…)}} in USD per million tokens, '
             f'or models={{"{self.model}": "openai:gpt-4o"}} when it is another name of a listed model.'
         )
+
+
+class ModelDowngrade(Refused):
+    """A router should take a cheaper model for this call. It never leaves the router.
+
+    Attributes:
+        model: the model that should not be taken.
+        why: why not.
+    """
+
+    def __init__(self, model: str, why: str) -> None:
+        self.model = model
+        self.why = why
+        super().__init__(model, why)
+
+    def __str__(self) -> str:
+        return f"a cheaper model than {self.model} should be taken: {self.why}"
 
 
 class UnknownCustomer(Refused):

@@ -121,9 +121,9 @@ class Estimator:
     def learn(self, call: Call, estimate: Estimate | None, usage: Usage) -> None:
         """Remember what the provider reported for a call."""
         self._answers.get_or_make(_answer_key(call), _new_answers).append(usage.output_tokens)
-        if usage.input_tokens:
+        marks = call.prompt.marks
+        if usage.input_tokens and marks:  # a prompt that is not known begins every other
             lane = self._lanes.get_or_make(_lane_key(call), _Lane)
-            marks = call.prompt.marks
             lane.learn(marks, usage.input_tokens)
             if estimate is not None and estimate.counted_tokens:
                 self._learn_ratio(call, usage.input_tokens - estimate.known_tokens, estimate.counted_tokens)

@@ -106,6 +106,16 @@ class Account:
         self.limit = limit
         self.limit_nano = None if limit is None or limit.usd is None else to_nano(limit.usd)
 
+    @property
+    def share(self) -> float:
+        """How much of the limit in dollars is spent, 0 without one."""
+        return self.spent.nano / self.limit_nano if self.limit_nano else 0.0
+
+    @property
+    def left_nano(self) -> int:
+        """Nano-dollars neither spent nor held; a limit is needed."""
+        return (self.limit_nano or 0) - self.spent.nano - self.held.nano
+
     def forget_spent(self) -> None:
         """Begin anew; what open calls hold stays held."""
         self.spent = Need(0)
@@ -177,6 +187,11 @@ class Accounts:
             for account in accounts:
                 account.held = _plus(account.held, need)
             return Hold(accounts, need), refusal
+
+    def lack(self, accounts: tuple[Account, ...], need: Need, *, model: str = "") -> BudgetExceeded | None:
+        """What `hold` would refuse the need with now."""
+        with self.guard:
+            return _first_refusal(accounts, need, model, mid_stream=False)
 
     def extend(self, hold: Hold, to: Need, *, model: str = "", force: bool = False) -> BudgetExceeded | None:
         """Let a hold grow; it never shrinks.

@@ -27,6 +27,7 @@ from apeiros_callbacks.errors import (
     BudgetExceeded,
     ConfigError,
     GateFailed,
+    ModelDowngrade,
     Refused,
     StoppedByFinding,
     Unbounded,
@@ -42,6 +43,7 @@ from apeiros_callbacks.prices import warm as warm_prices
 from apeiros_callbacks.prices.file import declared_prices
 from apeiros_callbacks.recent import Recent
 from apeiros_callbacks.report import Health, total
+from apeiros_callbacks.routing import Rung
 from apeiros_callbacks.scopes import Account, Accounts, Budget, Hold, Need
 from apeiros_callbacks.scoping import Per, Scoping
 from apeiros_callbacks.settle import Settled, correction, settle, unresolved
@@ -173,6 +175,7 @@ class Session:
         self._provisional: Recent[str, OpenCall] = Recent()
         self._refused: Recent[str, _Refused] = Recent(_ROOTS)
         self._stopped: Recent[str, Finding] = Recent(_ROOTS)
+        self._routed: Recent[tuple[str, str], str] = Recent(_ROOTS)
         self._health = Health()
         self._ledger = (
             open_ledger(_ledger_url(ledger)) if ledger is None or isinstance(ledger, str) else ledger
@@ -229,6 +232,34 @@ class Session:
         if open_call.estimate is not None and open_call.may_exceed_hold():
             self._extend(open_call, open_call.estimate)
 
+    def would_refuse(self, call: Call) -> BudgetExceeded | None:
+        """What `open_call` would refuse a call with now, for want of money. Nothing is held or noted."""
+        scopes = tuple([account for account in self._scoping.accounts(call) if account.limit is not None])
+        if not scopes:
+            return None
+        need = self._need(call, self._estimator.estimate(call), self._rates(call, scopes))
+        return self._accounts.lack(scopes, need, model=call.model)
+
+    def affordable_output(self, call: Call) -> int | None:
+        """Tokens that a call may write, each choice, before it passes a budget; may be negative.
+
+        None without a budget in dollars, or a price for what the model writes.
+        """
+        scopes = [account for account in self._scoping.accounts(call) if account.limit_nano is not None]
+        if not scopes:
+            return None
+        rates = self._rates(call, tuple(scopes))
+        if rates is None:
+            return None
+        tokens = self._estimator.estimate(call).input_tokens
+        cost = rates.bound_nano if self._estimator.strict else _expected(rates)
+        read = cost(tokens, 0)
+        million = cost(tokens, 1_000_000) - read
+        if not million:
+            return None
+        left = min(scope.left_nano for scope in scopes) - read
+        return left * 1_000_000 // million // call.choices
+
     def close_call(self, call_id: str, outcome: Outcome) -> Entry | None:
         """Settle a call and write its entry. Never raises; a second end of one call does nothing.
 
@@ -247,6 +278,21 @@ class Session:
         except Exception as bug:  # noqa: BLE001 - recording must not break the user's chain
             self.went_wrong("recording a call", bug)
             return None
+
+    def record(self, call: Call, outcome: Outcome) -> Entry | None:
+        """Write the entry of a call that was made elsewhere: it is paid for, so nothing refuses it.
+
+        Never raises. The detectors look at it as at every other call.
+
+        Returns:
+            The entry, or None when there was nothing to write.
+        """
+        try:
+            self._admit(call, Hold((), _NOTHING), None, None, self._scoping.accounts(call))
+        except Exception as bug:  # noqa: BLE001 - the call was made, whatever goes wrong here
+            self.went_wrong("recording a call", bug)
+            return None
+        return self.close_call(call.id, outcome)
 
     def open_tool(
         self,
@@ -430,6 +476,8 @@ class Session:
             else:
                 estimate = self._estimator.estimate(call)
                 need = self._need(call, estimate, rates)
+        if call.rung is not None:
+            self._step_down(call, call.rung, scopes, need, estimate, rates)
         self._judge_again(call, need)
         hold, over = self._accounts.hold(scopes, need, model=call.model, force=not self._raises)
         if over is not None:
@@ -442,7 +490,51 @@ class Session:
             raise StoppedByFinding(finding)
         opened = self._admit(call, hold, estimate, rates, accounts)
         opened.watched = over is not None
+        if call.rung is not None:
+            opened.routed_why = self._routed.pop(_route_of(call, call.rung)) or ""
         return opened
+
+    def _step_down(
+        self,
+        call: Call,
+        rung: Rung,
+        scopes: tuple[Account, ...],
+        need: Need,
+        estimate: Estimate | None,
+        rates: Rates | None,
+    ) -> None:
+        """Let a router take a cheaper model, where this one is not to be taken and there is one."""
+        if rung.is_last:
+            return
+        why = self._why_not(call, rung, scopes, need, estimate, rates)
+        if why:
+            route = _route_of(call, rung)
+            self._routed.set(route, self._routed.get(route) or why)
+            raise ModelDowngrade(call.model, why)
+
+    def _why_not(
+        self,
+        call: Call,
+        rung: Rung,
+        scopes: tuple[Account, ...],
+        need: Need,
+        estimate: Estimate | None,
+        rates: Rates | None,
+    ) -> str:
+        for scope in scopes:
+            share = scope.share
+            if rung.is_left_at(share):
+                return f"{share:.0%} of the budget of {scope.name} is spent"
+        if scopes and rates is None:
+            return f"no price is known for {call.model}"
+        window = self._book.context_window(call.provider, call.model) if estimate is not None else None
+        if window is not None and estimate is not None and estimate.input_tokens > window:
+            return f"about {estimate.input_tokens:,} tokens do not fit into the {window:,} of {call.model}"
+        before = self._refused.get(call.root) if call.root else None
+        if before is not None and need.nano >= before.need.nano:
+            return f"a call as dear was refused in this run: {before.refusal}"
+        over = self._accounts.lack(scopes, need, model=call.model)
+        return str(over) if over is not None and self._raises else ""
 
     def _need(self, call: Call, estimate: Estimate, rates: Rates | None) -> Need:
         """What to hold for a call: what it is expected to cost, or under ``strict`` the most it can."""
@@ -666,6 +758,14 @@ def _in_event_loop() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def _expected(rates: Rates) -> Callable[[int, int], int]:
+    return lambda read, written: rates.cost_nano(Usage(input_tokens=read, output_tokens=written))
+
+
+def _route_of(call: Call, rung: Rung) -> tuple[str, str]:
+    return (call.root, f"{rung.preferred} {rung.at}")
 
 
 def _in_unit(need: Need, unit: str) -> int:

@@ -48,6 +48,7 @@ def settle(
     call = open_call.call
     usage, certainty = _usage(open_call, outcome, estimator)
     model = outcome.model or call.model
+    route = _Route.of(open_call)
     charge = _charge(open_call, outcome, usage, model, book)
     entry = Entry(
         id=call.id,
@@ -70,10 +71,31 @@ def settle(
         started_at=open_call.started_at,
         ended_at=now,
         error=outcome.error,
+        routed_from=route.came_from,
+        routed_to=route.went_to,
+        routed_why=route.why,
     )
     sent_calls = 1 if call.kind == "llm" and not outcome.cached else 0
     nano = 0 if charge.amount is None else to_nano(charge.amount)
     return Settled(entry, Need(nano, sent_calls, usage.input_tokens + usage.output_tokens))
+
+
+class _Route(NamedTuple):
+    """Where a router sent a call instead of where its agent prefers it."""
+
+    came_from: str | None = None
+    went_to: str | None = None
+    why: str | None = None
+
+    @classmethod
+    def of(cls, open_call: OpenCall) -> _Route:
+        rung = open_call.call.rung
+        if rung is None or not rung.place:
+            return _STRAIGHT
+        return cls(rung.preferred, open_call.call.model, open_call.routed_why or None)
+
+
+_STRAIGHT = _Route()
 
 
 def _usage(open_call: OpenCall, outcome: Outcome, estimator: Estimator) -> tuple[Usage, UsageCertainty]:
@@ -114,6 +136,8 @@ def _charge(open_call: OpenCall, outcome: Outcome, usage: Usage, model: str, boo
         source = f"reported by {call.provider or 'the provider'}"
         return Charge(amount=outcome.cost, certainty="listed", unit_prices={}, source=source)
     rates = _rates(open_call, outcome, model, book)
+    if outcome.assumed is not None and (rates is None or rates.certainty == "assumed"):
+        rates = outcome.assumed
     if rates is not None:
         return _without(rates.charge(usage), outcome.lost)
     return _FREE if call.kind == "tool" else _UNPRICED
@@ -152,6 +176,7 @@ def unresolved(open_call: OpenCall, outcome: Outcome, session_id: str, now: date
     What was held for it counts as spent, so that the budget stays safe; the amount is not known.
     """
     call = open_call.call
+    route = _Route.of(open_call)
     entry = Entry(
         id=call.id,
         attempt=open_call.attempt,
@@ -170,6 +195,9 @@ def unresolved(open_call: OpenCall, outcome: Outcome, session_id: str, now: date
         started_at=open_call.started_at,
         ended_at=now,
         error=outcome.error,
+        routed_from=route.came_from,
+        routed_to=route.went_to,
+        routed_why=route.why,
     )
     return Settled(entry, open_call.hold.need)
 

@@ -33,7 +33,7 @@ _AMOUNT = ("amount", "amount_nano")
 _HOW = ("usage_certainty", "price_certainty", "cached")
 _PRICES = ("unit_prices", "price_source")
 _TIMES = ("started_at", "ended_at")
-_WHY = ("routed_from", "routed_to", "error")
+_WHY = ("routed_from", "routed_to", "routed_why", "error")
 _COLUMNS = (*_WHAT, *_USAGE, *_AMOUNT, *_HOW, *_PRICES, *_TIMES, *_WHY)
 
 _what = attrgetter(*_WHAT)

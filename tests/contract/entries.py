@@ -48,6 +48,7 @@ FULL = Entry(
     ended_at=datetime(2026, 11, 23, 23, 59, 59, 999999, tzinfo=timezone(timedelta(hours=9, minutes=30))),
     routed_from="gpt-5",
     routed_to="gpt-4o",
+    routed_why="80% of the budget is spent",
     error="ReadTimeout",
 )
 

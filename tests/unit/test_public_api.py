@@ -27,7 +27,13 @@ PUBLIC = {
     "StoppedByFinding",
     "UnknownPrice",
     "Usage",
+    "end_session",
+    "get_state",
+    "instrument",
     "open_ledger",
+    "start_session",
+    "uninstrument",
+    "wrap",
 }
 MODULES = sorted(
     module.name

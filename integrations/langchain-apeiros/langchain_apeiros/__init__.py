@@ -1,14 +1,36 @@
 """A hard dollar limit on a LangChain run, and a right ledger of it.
 
-handler.py   ApeirosHandler: LangChain's events, translated
-prompts.py   messages and tool schemas, to be recognised and counted
-usage.py     what an answer says about its usage
-ended.py     how a call ended, told from its error
-runs.py      roots and agents
-aborts.py    a refusal that stays one under LangGraph
-demo.py      what ``apeiros demo`` runs
+handler.py      ApeirosHandler: LangChain's events, translated
+live.py         the runs that are open, and how to tell that one is over
+ended.py        how a call ended, told from its error
+runs.py         roots and agents
+prompts.py      messages and tool schemas, to be recognised and counted
+endpoints.py    whom a call goes to
+usage/          what an answer says about its usage
+aborts.py       a refusal that stays one under LangGraph
+routing.py      with_downgrade: a ladder of models that behaves as one
+middleware.py   ApeirosMiddleware, for ``create_agent``
+rungs.py        how a model says where on a ladder it is
+demo.py         what ``apeiros demo`` runs
 """
 
-from langchain_apeiros.handler import ApeirosHandler
+from typing import TYPE_CHECKING
 
-__all__ = ["ApeirosHandler"]
+from langchain_apeiros.handler import ApeirosHandler
+from langchain_apeiros.routing import with_downgrade
+
+if TYPE_CHECKING:
+    from langchain_apeiros.middleware import ApeirosMiddleware
+
+__all__ = ["ApeirosHandler", "ApeirosMiddleware", "with_downgrade"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "ApeirosMiddleware":
+        try:
+            from langchain_apeiros.middleware import ApeirosMiddleware
+        except ModuleNotFoundError as missing:
+            said = f"ApeirosMiddleware needs langchain: pip install langchain ({missing})"
+            raise ImportError(said) from missing
+        return ApeirosMiddleware
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, ParamSpec, TypeAlias, get_args
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 
 from apeiros_callbacks import Budget, Price, Session
 from apeiros_callbacks.call import Call, Outcome, Prompt
 from apeiros_callbacks.display import session_html
-from apeiros_callbacks.errors import ConfigError, Refused, UnknownCustomer
+from apeiros_callbacks.errors import ConfigError, ModelDowngrade, Refused, UnknownCustomer
 from apeiros_callbacks.ledger import Ledger
 from apeiros_callbacks.money import Dollars
 from apeiros_callbacks.prices import UnknownPricePolicy
-from apeiros_callbacks.reported.plain import count, text
+from apeiros_callbacks.reported.plain import count, mapping, text
 from apeiros_callbacks.scoping import Per
 from langchain_apeiros.aborts import for_graphs, is_no_refusal
 from langchain_apeiros.ended import ending_of_error, error_name
 from langchain_apeiros.endpoints import at_address
 from langchain_apeiros.live import Live, Lives, Origin
 from langchain_apeiros.prompts import chat_prompt, chunk_text, event_text, text_prompt
+from langchain_apeiros.rungs import rung_of
 from langchain_apeiros.runs import Runs, agent_of
 from langchain_apeiros.usage import Sent, read_cut, read_decision, read_outcome
 
@@ -348,7 +350,9 @@ class ApeirosHandler(BaseCallbackHandler):
         return self._for_caller(refusal)
 
     def _for_caller(self, refusal: Refused) -> Refused:
-        return for_graphs(refusal) if self._abort == "graph" else refusal
+        if self._abort == "node" or isinstance(refusal, ModelDowngrade):
+            return refusal  # of a downgrade only its router hears
+        return for_graphs(refusal)
 
     def _call(
         self,
@@ -376,7 +380,28 @@ class ApeirosHandler(BaseCallbackHandler):
             max_output_tokens=_max_output(metadata, params),
             choices=_positive(params.get("n")) or 1,
             service_tier=text(params.get("service_tier")),
+            rung=rung_of(metadata),
         )
+
+    def call_of(
+        self,
+        model: BaseChatModel,
+        messages: Sequence[BaseMessage],
+        metadata: Mapping[str, Any],
+        **bound: Any,
+    ) -> Call:
+        """A call as it would start, for what is to be known of it before.
+
+        Args:
+            model: what would be called.
+            messages: what would be sent.
+            metadata: the run's, such as LangGraph's thread.
+            bound: what is bound to the model: ``tools``, ``max_tokens``.
+        """
+        known = at_address({**metadata, **mapping(model._get_ls_params(**bound))}, None, bound)
+        params = {**mapping(model._get_invocation_params()), **bound}
+        provider, name = _provider(known), _model(known, params)
+        return self._call(uuid4(), None, known, params, lambda: chat_prompt(messages, params, provider, name))
 
     def _customer_of(self, metadata: Mapping[str, Any]) -> str | None:
         if self._customer is None or isinstance(self._customer, str):
