@@ -7,6 +7,7 @@ from decimal import Decimal
 from apeiros_callbacks.detectors.finding import Attempt, Finding, Step
 from apeiros_callbacks.errors import BudgetExceeded
 from apeiros_callbacks.money import show_usd
+from apeiros_callbacks.scopes import Account
 
 __all__ = ["BudgetExceededDetector"]
 
@@ -22,22 +23,40 @@ class BudgetExceededDetector:
 
     def closed(self, step: Step) -> Finding | None:
         """Say when what was spent is more than the budget, and by how much."""
-        amount = step.entry.amount
-        if not amount:
-            return None
         for account in step.accounts:
-            limit, spent = account.limit, account.spent_usd
-            if limit is not None and limit.usd is not None and spent > limit.usd:
-                of = f"a budget of {show_usd(limit.usd)} for {account.name}"
+            finding = self._passed(account, step) if account.limit is not None else None
+            if finding is not None:
+                return finding
+        return None
+
+    def _passed(self, account: Account, step: Step) -> Finding | None:
+        limit, spent, entry = account.limit, account.spent_usd, step.entry
+        if limit is None:
+            return None
+        if entry.amount and limit.usd is not None and spent > limit.usd:
+            return Finding(
+                type=self.type,
+                severity="critical",
+                message=f"{show_usd(spent)} spent of a budget of {show_usd(limit.usd)} for {account.name}.",
+                numbers={"spent": str(spent), "budget": str(limit.usd)},
+                wasted=min(spent - limit.usd, entry.amount),
+                agent=entry.agent,
+                step=entry.step,
+                peak=float(spent / limit.usd),
+            )
+        for unit, most, used in (
+            ("calls", limit.calls, account.spent.calls),
+            ("tokens", limit.tokens, account.spent.tokens),
+        ):
+            if step.is_llm and most is not None and used > most:
                 return Finding(
                     type=self.type,
                     severity="critical",
-                    message=f"{show_usd(spent)} spent of {of}.",
-                    numbers={"spent": str(spent), "budget": str(limit.usd)},
-                    wasted=min(spent - limit.usd, amount),
-                    agent=step.entry.agent,
-                    step=step.entry.step,
-                    peak=float(spent / limit.usd),
+                    message=f"{used:,} {unit} of a budget of {most:,} for {account.name}.",
+                    numbers={"spent": used, "budget": most, "unit": unit},
+                    agent=entry.agent,
+                    step=entry.step,
+                    peak=used / most,
                 )
         return None
 
