@@ -17,12 +17,13 @@ import asyncio
 import logging
 import threading
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from decimal import Decimal
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Any, Final, Literal
+from weakref import WeakSet
 
 from apeiros_callbacks.call import Call, Outcome, Piece, Prompt
 from apeiros_callbacks.current import current_session, enter, leave, session_here
@@ -60,6 +61,8 @@ _NO_PROMPT: Final = Prompt((), lambda _: Piece(""))
 # What the SDKs give for a stream: an iterator, or a context that gives one.
 _STREAMS: Final = (Iterator, AsyncIterator, AbstractContextManager, AbstractAsyncContextManager)
 
+_silent: WeakSet[Session] = WeakSet()
+"""Sessions that were told to ignore a budget that is exceeded."""
 _adapters: dict[str, ModuleType] = {}
 _not_imported: set[str] = set()
 _changing = threading.RLock()
@@ -165,6 +168,9 @@ def start_session(
     if on_exceeded == "warn":
         options.setdefault("unknown_price", "allow")
     session = Session(budget, id=id, on_exceeded=on_exceeded, **options)
+    actions: Mapping[str, str] = options.get("on") or {}
+    if actions.get("budget_exceeded") == "ignore":
+        _silent.add(session)
     enter(session)
     return session
 
@@ -235,7 +241,7 @@ def _state(session: Session) -> dict[str, Any]:
 def _passed_by_parts(session: Session) -> Finding | None:
     """That the budget is passed; the session's own detectors do not see the calls of sessions within it."""
     left = session.remaining
-    if left is None or left >= 0:
+    if left is None or left >= 0 or session in _silent:
         return None
     return Finding(
         type="budget_exceeded",
@@ -292,7 +298,8 @@ def wrap(
         >>> result = end_session()
     """
     session = _current()
-    for name, given in (("model", model), ("provider", provider), ("agent", agent)):
+    names: dict[str, object] = {"model": model, "provider": provider, "agent": agent}
+    for name, given in names.items():
         if given is not None and not isinstance(given, str):
             raise InvalidUsage(f"{name} must be a text, got {given!r}")
     # Before anything is recorded: counts that cannot be are the caller's mistake.
@@ -319,8 +326,9 @@ def wrap(
 
 
 def _read(session: Session, response: object, model: str) -> Response:
+    kind = type(response).__name__
     if isinstance(response, Awaitable):
-        raise InvalidUsage(f"wrap() needs the response, got a {type(response).__name__}: await it first")
+        raise InvalidUsage(f"wrap() needs the response, got a {kind}: await it first")
     try:
         read = read_response(response, model=model)
     except Exception as bug:  # noqa: BLE001 - the call was made: it is recorded, as unresolved
@@ -328,7 +336,7 @@ def _read(session: Session, response: object, model: str) -> Response:
         read = Response()
     if isinstance(response, _STREAMS) and not read.body:
         raise InvalidUsage(
-            f"wrap() needs a whole response, got a stream ({type(response).__name__}): read it to its end, "
+            f"wrap() needs a whole response, got a stream ({kind}): read it to its end, "
             "and give what it reports then: wrap(None, input_tokens=…, output_tokens=…, model=…)"
         )
     return read

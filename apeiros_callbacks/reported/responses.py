@@ -93,8 +93,8 @@ def split_total(total: int) -> tuple[int, int]:
 
 
 def _plain(response: object) -> Mapping[str, Any]:
-    if isinstance(response, Mapping):
-        return mapping(response)
+    if found := mapping(response):
+        return found
     dump = getattr(response, "model_dump", None)
     if callable(dump):
         # Compatible servers answer with what the SDK's models do not expect; pydantic warns of each.
@@ -108,19 +108,16 @@ def _plain(response: object) -> Mapping[str, Any]:
 def _body(whole: Mapping[str, Any]) -> Mapping[str, Any]:
     """The report of usage in a response."""
     for place in ("usage", "usageMetadata", "usage_metadata"):
-        given = whole.get(place)
-        body = mapping(given) if isinstance(given, Mapping) or given is None else _plain(given)
-        if body:
+        if body := _plain(whole.get(place)):
             # Google's SDK and its REST API name the same counts in two ways.
             return mapping(_camel(body)) if "prompt_token_count" in body else body
     return whole if "prompt_eval_count" in whole else {}  # Ollama
 
 
 def _camel(value: object) -> object:
-    if isinstance(value, Mapping):
-        named = mapping(value)
+    if named := mapping(value):
         return {_camel_name(str(name)): _camel(part) for name, part in named.items()}
-    return [_camel(part) for part in items(value)] if isinstance(value, list | tuple) else value
+    return [_camel(part) for part in items(value)] or value
 
 
 def _camel_name(name: str) -> str:
