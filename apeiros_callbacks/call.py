@@ -60,6 +60,8 @@ class Prompt:
     """Give the text of message i; called only for messages that must be counted."""
     has_tools: bool = False
     """Tool schemas are among the pieces; providers add instructions of their own to them."""
+    beyond: tuple[str, ...] = ()
+    """What makes the provider read more than the pieces say, such as ``previous_response_id``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +140,7 @@ class OpenCall:
         "estimate",
         "held_output",
         "hold",
+        "is_followed",
         "output_bytes",
         "output_counted",
         "output_pending",
@@ -167,6 +170,8 @@ class OpenCall:
         self.hold = hold
         self.started_at = started_at
         self.state: CallState = "open"
+        self.is_followed = False
+        """A handler counts its answer as it comes; a second one of the same session must not."""
         self.routed_why = ""
         """Why a router took a cheaper model."""
         self.watched = False
@@ -183,6 +188,11 @@ class OpenCall:
     def is_open(self) -> bool:
         """No line was written for it yet."""
         return self.state in {"open", "growing"}
+
+    @property
+    def has_streamed(self) -> bool:
+        """Some of its answer came in pieces."""
+        return bool(self.output_counted or self.output_pending)
 
     def take_text(self, text: str) -> None:
         """Note a piece of the answer that streamed in."""

@@ -241,17 +241,25 @@ class UnknownCustomer(Refused):
 
 
 class Unbounded(Refused):
-    """A strict budget is set and the call declares no maximum for its answer.
+    """A strict budget is set and nothing bounds what the call can cost.
 
     Attributes:
         model: the model that was asked for.
+        beyond: what makes the provider read more than is sent; empty when the answer has no maximum.
     """
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, beyond: str = "") -> None:
         self.model = model
-        super().__init__(model)
+        self.beyond = beyond
+        super().__init__(model, beyond)
 
     def __str__(self) -> str:
+        if self.beyond:
+            return (
+                f"a strict budget needs a bound, and this call to {self.model} has {self.beyond}: what the "
+                f"provider reads for it is not known here. {self._sent} Leave it out, or leave out "
+                "strict=True."
+            )
         return (
             f"a strict budget needs a bound, and this call to {self.model} declares no maximum for its "
             "answer. It was not sent. Set max_tokens on the model, or leave out strict=True."

@@ -32,6 +32,10 @@ class Guard:
     __slots__ = ("_holder", "_later", "_lock")
 
     def __init__(self) -> None:
+        self.start_afresh()
+
+    def start_afresh(self) -> None:
+        """Be unlocked; in a forked child, where the thread that held it is not."""
         # Reentrant for the two moments in which the lock is taken and the holder not noted.
         self._lock = threading.RLock()
         self._holder = 0

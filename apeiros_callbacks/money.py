@@ -21,6 +21,7 @@ Dollars: TypeAlias = Decimal | int | float
 USD = Decimal
 NANO = 1_000_000_000
 _NANO_DIGITS = 9
+_MOST_DIGITS = 20
 # Wide enough that no amount a counter can hold is ever rounded by accident.
 EXACT = Context(prec=60)
 
@@ -56,6 +57,8 @@ def finite_usd(value: object, what: str, error: type[ConfigError] = ConfigError)
     amount = Decimal(str(value)) if isinstance(value, float) else Decimal(value)
     if not amount.is_finite():
         raise error(f'{what} must be a finite number of US dollars such as Decimal("0.50"), got {value!r}')
+    if amount.adjusted() > _MOST_DIGITS:
+        raise error(f'{what} must be below $9 billion, such as Decimal("0.50"), got {value!r}')
     return amount
 
 

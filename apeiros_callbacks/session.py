@@ -12,6 +12,7 @@ import copy
 import logging
 import os
 import uuid
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -145,6 +146,8 @@ class Session:
         clock: Clock = utc_now,
     ) -> None:
         limit = Budget.of(budget)
+        if id is not None and not isinstance(id, str):
+            raise ConfigError(f"id must be a str, got {id!r}: write str(id)")
         self.id = id or uuid.uuid4().hex[:12]
         self._policy = Policy(on, exceeded=on_exceeded)
         self._book = PriceBook(declared_prices(prices), models, unknown_price=unknown_price)
@@ -180,6 +183,7 @@ class Session:
         self._ledger = (
             open_ledger(_ledger_url(ledger)) if ledger is None or isinstance(ledger, str) else ledger
         )
+        _all.add(self)
         if id:
             self._go_on()
         wait = not _in_event_loop()
@@ -442,6 +446,12 @@ class Session:
         """
         self._ledger.flush(timeout)
 
+    def __copy__(self) -> Session:
+        return self  # a copy would have the same budget to spend once more
+
+    def __deepcopy__(self, memo: object) -> Session:
+        return self
+
     def _repr_html_(self) -> str:
         return session_html(self)
 
@@ -450,6 +460,15 @@ class Session:
 
     def __repr__(self) -> str:
         return f"<Session {session_line(self)}>"
+
+    def _start_afresh(self) -> None:
+        """Hold nothing: in a forked child, whose parent's calls are the parent's to close."""
+        self._guard.start_afresh()
+        self._accounts.guard.start_afresh()
+        for open_call in list(self._open.values()):
+            self._accounts.release(open_call.hold)
+        self._open = {}
+        self._provisional.clear()
 
     # Opening
 
@@ -484,11 +503,16 @@ class Session:
             over = self._refusal(call, over, need)
         if hold is None:
             raise over or AssertionError("a hold is refused with its reason")
-        finding = self._look_before(call)
+        try:
+            finding = self._look_before(call)
+            if finding is None:
+                opened = self._admit(call, hold, estimate, rates, accounts)
+        except BaseException:  # also of a person who interrupts
+            self._accounts.release(hold)
+            raise
         if finding is not None:
             self._accounts.release(hold)
             raise StoppedByFinding(finding)
-        opened = self._admit(call, hold, estimate, rates, accounts)
         opened.watched = over is not None
         if call.rung is not None:
             opened.routed_why = self._routed.pop(_route_of(call, call.rung)) or ""
@@ -545,6 +569,8 @@ class Session:
             nano = rates.cost_nano(Usage(input_tokens=tokens[0], output_tokens=tokens[1]))
         elif call.max_output_tokens is None and self._enforce:
             raise Unbounded(call.model)
+        elif call.prompt.beyond and self._enforce:
+            raise Unbounded(call.model, ", ".join(call.prompt.beyond))
         else:
             nano = rates.bound_nano(*tokens)
         return Need(nano, 1, sum(tokens))
@@ -559,8 +585,10 @@ class Session:
     ) -> OpenCall:
         attempt = (self._attempts.get(call.id) or 0) + 1
         opened = OpenCall(call, attempt, hold, estimate, rates, self._clock(), accounts)
-        self._open[call.id] = opened
-        return opened
+        first = self._open.setdefault(call.id, opened)
+        if first is not opened:  # another thread has just opened a call of this id
+            self._accounts.release(hold)
+        return first
 
     def _rates(self, call: Call, scopes: tuple[Account, ...]) -> Rates | None:
         if call.kind == "tool":
@@ -785,3 +813,15 @@ def _enforced(enforce: bool) -> bool:
     if said not in _YES:
         raise ConfigError(f"APEIROS_ENFORCE must be 0 or 1, got {said!r}")
     return enforce
+
+
+_all: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+def _in_the_child() -> None:
+    for session in list(_all):
+        session._start_afresh()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_the_child)

@@ -115,7 +115,7 @@ def _counted(open_call: OpenCall, outcome: Outcome, estimator: Estimator) -> Usa
     estimate = open_call.estimate or estimator.estimate(call)
     if outcome.output_tokens is not None:
         output = outcome.output_tokens
-    elif open_call.state == "growing":
+    elif open_call.has_streamed:
         output = open_call.count_output(partial(count_answer, call))
     elif outcome.text is not None:
         output = count_answer(call, outcome.text)

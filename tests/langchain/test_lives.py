@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
+import os
+import pickle
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.callbacks import BaseCallbackHandler, CallbackManager
+from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import HumanMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.runnables import RunnableParallel
 from langchain_core.tools import StructuredTool
+from pydantic import BaseModel
 
-from apeiros_callbacks import BudgetExceeded, Price
+from apeiros_callbacks import BudgetExceeded, Price, Session, UnknownPrice
+from apeiros_callbacks.errors import Unbounded
 from apeiros_callbacks.testing import Reply, Request
 from langchain_apeiros import ApeirosHandler
 from tests.langchain.clients import client
@@ -235,6 +243,176 @@ def test_a_cancelled_tool_is_closed() -> None:
     [entry] = handler.session.entries()
     assert (entry.kind, entry.model, entry.error, entry.amount) == ("tool", "wait", "CancelledError", 0)
     assert handler.session.open_holds == 0
+
+
+A_CENT_A_TOKEN = {"*": Price(input=10_000, output=10_000)}
+
+
+async def in_parallel(model: Any, config: Any) -> None:
+    async for _ in RunnableParallel(a=model).astream("hello", config):
+        pass
+
+
+async def first_in_a_task(model: Any, config: Any) -> None:
+    stream = model.astream("hello", config)
+    await asyncio.create_task(anext(stream))
+    async for _ in stream:
+        pass
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+@pytest.mark.parametrize("read", [in_parallel, first_in_a_task])
+def test_a_stream_whose_first_piece_another_task_reads(serve: Any, name: str, read: Any) -> None:
+    server = serve(Reply(["word "] * 200, input_tokens=10, output_tokens=200))
+    options = {"stream_usage": True} if name == "openai" else {}
+    whole = ApeirosHandler(budget=100, prices=A_CENT_A_TOKEN)
+    cut = ApeirosHandler(budget=1, prices=A_CENT_A_TOKEN)
+
+    async def both() -> None:
+        await read(client(name, server, **options), {"callbacks": [whole]})
+        with pytest.raises(BudgetExceeded):
+            await read(client(name, server, max_tokens=20, **options), {"callbacks": [cut]})
+
+    asyncio.run(both())
+    [entry] = whole.session.entries()
+    assert (entry.usage_certainty, entry.usage.output_tokens) == ("reported", 200)
+    [entry] = cut.session.entries()
+    assert (entry.usage_certainty, cut.session.open_holds) == ("estimated", 0)
+    assert cut.session.spent <= Decimal("1.03")
+
+
+def test_a_stream_that_is_left_inside_a_task_is_one_entry(serve: Any) -> None:
+    server = serve(Reply(["word "] * 200))
+    handler = handler_of()
+
+    async def leaves() -> None:
+        async for i in _numbered(client("openai", server).astream("hello", {"callbacks": [handler]})):
+            if i == 20:
+                return
+
+    asyncio.run(asyncio.wait_for(leaves(), 20))
+    [entry] = handler.session.entries()
+    assert 15 <= entry.usage.output_tokens <= 25
+    assert handler.session.open_holds == 0
+
+
+async def _numbered(stream: Any) -> Any:
+    i = 0
+    async for _ in stream:
+        yield i
+        i += 1
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_two_handlers_of_one_session_count_an_answer_once(serve: Any, name: str) -> None:
+    session = Session(100, prices=A_CENT_A_TOKEN)
+    handlers = [ApeirosHandler(session=session), ApeirosHandler(session=session)]
+    model = client(name, serve(Reply(["word "] * 100, usage=False)))
+    list(model.stream("hello", {"callbacks": handlers}))
+    [entry] = session.entries()
+    assert 90 <= entry.usage.output_tokens <= 130
+
+
+@pytest.mark.parametrize("how", ["invoke", "ainvoke"])
+def test_a_call_that_was_never_put_together_costs_nothing(serve: Any, how: str) -> None:
+    server = serve(HELLO)
+    handler = handler_of()
+    with pytest.raises(TypeError):
+        run(client("openai", server).bind(no_such_option=1), how, "hello", [handler])
+    assert (server.request_count, handler.session.entries(), handler.session.spent) == (0, [], 0)
+
+
+class Wrapper(BaseChatModel):
+    """A model around a model."""
+
+    inner: Any
+
+    @property
+    def _llm_type(self) -> str:
+        return "wrapper"
+
+    def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Any:
+        handlers = run_manager.handlers
+        passed_on = CallbackManager(handlers, handlers, parent_run_id=run_manager.run_id)
+        answer = self.inner.invoke(messages, {"callbacks": passed_on})
+        return ChatResult(generations=[ChatGeneration(message=answer)])
+
+
+@pytest.mark.parametrize("how", ["invoke", "ainvoke"])
+def test_a_model_around_a_model_is_one_call(serve: Any, how: str) -> None:
+    server = serve(HELLO)
+    handler = handler_of()
+    run(Wrapper(inner=client("openai", server)), how, "hello", [handler])
+    [entry] = handler.session.entries()
+    assert (entry.model, entry.amount, server.request_count) == ("gpt-4o", 12, 1)
+    assert handler.session.open_holds == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_does_not_end_its_parent_s_calls(serve: Any, tmp_path: Any) -> None:
+    server = serve(Reply(["word "] * 5, input_tokens=10, output_tokens=5))
+    session = Session(1_000, prices=A_DOLLAR_A_TOKEN, ledger=f"sqlite:///{tmp_path / 'ledger.db'}")
+    model = client("openai", server, stream_usage=True, max_tokens=20)
+    stream = model.stream("hello", {"callbacks": [ApeirosHandler(session=session)]})
+    next(stream)
+    child = os.fork()
+    if not child:
+        stream.close()
+        os._exit(0 if (session.open_holds, session._account.held.nano) == (0, 0) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert len(list(stream)) > 0
+    session.flush()
+    [entry] = session.entries()
+    assert (entry.amount, entry.usage_certainty, entry.error) == (15, "reported", None)
+    session.ledger.close()
+
+
+def test_a_structured_answer_that_is_too_long_is_paid_for(serve: Any) -> None:
+    server = serve(Reply('{"text": "wo', input_tokens=100, output_tokens=900, finish_reason="length"))
+    handler = handler_of()
+    model: Any = client("openai", server)
+    with pytest.raises(Exception, match="length"):
+        model.with_structured_output(Said, method="json_schema").invoke("hello", {"callbacks": [handler]})
+    [entry] = handler.session.entries()
+    assert (entry.amount, entry.usage_certainty) == (1_000, "reported")
+
+
+class Said(BaseModel):
+    """What was said."""
+
+    text: str
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+@pytest.mark.parametrize("how", ["invoke", "stream"])
+def test_a_report_of_nothing_is_no_report(serve: Any, name: str, how: str) -> None:
+    zero = {"openai": ("prompt_tokens", "completion_tokens"), "anthropic": ("input_tokens", "output_tokens")}
+    server = serve(Reply("word " * 300, usage_body=dict.fromkeys(zero[name], 0)))
+    handler = handler_of()
+    run(client(name, server, **({"stream_usage": True} if name == "openai" else {})), how, "hi", [handler])
+    [entry] = handler.session.entries()
+    assert entry.usage_certainty == "estimated"
+    assert entry.usage.output_tokens >= 290
+
+
+def test_a_copy_of_a_handler_has_the_same_budget() -> None:
+    handler = handler_of()
+    copied = copy.deepcopy({"callbacks": [handler]})
+    assert copied["callbacks"][0] is handler
+    assert copy.copy(handler.session) is handler.session
+
+
+def test_a_refusal_in_a_graph_goes_to_another_process() -> None:
+    import langgraph.errors
+
+    from langchain_apeiros.aborts import for_graphs
+
+    for refusal in (UnknownPrice("openai", "m"), Unbounded("m", "a file")):
+        said = str(refusal)
+        bubbling = for_graphs(refusal)
+        assert isinstance(bubbling, langgraph.errors.GraphBubbleUp)
+        again = pickle.loads(pickle.dumps(bubbling))  # noqa: S301
+        assert (type(again).__name__, str(again)) == (type(bubbling).__name__, said)
 
 
 @pytest.mark.parametrize("name", CLIENTS)

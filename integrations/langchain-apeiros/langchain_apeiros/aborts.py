@@ -18,7 +18,7 @@ def is_no_refusal(record: logging.LogRecord) -> bool:
     refusal is no failure of the handler; it is raised to the caller, and is a finding of the session.
     """
     args = record.args
-    if not isinstance(args, tuple) or len(args) != 3 or args[0] not in _HANDLERS:
+    if not isinstance(args, tuple) or len(args) != 3 or args[1] not in _HOOKS:
         return True
     return not str(args[2]).startswith(_REFUSALS)
 
@@ -45,10 +45,23 @@ _made: dict[tuple[type[Refused], type[Exception]], type[Refused]] = {}
 def _bubbling(refused: type[Refused], bubble: type[Exception]) -> type[Refused]:
     made = _made.get((refused, bubble))
     if made is None:
-        fields = {"__module__": __name__, "__doc__": refused.__doc__}
+        fields = {"__module__": __name__, "__doc__": refused.__doc__, "__reduce__": _as_plain(refused)}
         made = _made[refused, bubble] = type(refused.__name__, (refused, bubble), fields)
     return made
 
 
-_HANDLERS = frozenset({"ApeirosHandler"})
+_HOOKS = frozenset({
+    "on_chat_model_start", "on_llm_start", "on_llm_new_token", "on_stream_event", "on_tool_start",
+    "on_chain_start",
+})  # fmt: skip
 _REFUSALS = tuple(f"{refused.__name__}(" for refused in Refused.__subclasses__())
+
+
+def _as_plain(refused: type[Refused]) -> Any:
+    """A refusal goes to another process as the plain one: its class is made here and now."""
+
+    def reduce(refusal: Refused) -> object:
+        own: Any = refused.__reduce__(refusal)
+        return (refused, *own[1:]) if own[0] is type(refusal) else own
+
+    return reduce

@@ -17,6 +17,14 @@ __all__ = ["ending_of_error", "ending_of_task", "error_name"]
 # What an integration implements: LangChain's own part of a call is over when it is entered.
 _PROVIDERS_OWN = frozenset({"_agenerate", "_astream", "_acall", "_aclassify"})
 
+_BEFORE_SENDING = frozenset({
+    "_get_request_payload", "_get_request_params", "_convert_message_to_dict", "_format_messages",
+    "_prepare_request", "_build_request", "build_request", "encode_request", "encode_json",
+    "_prepare_options", "_construct_responses_api_input",
+})  # fmt: skip
+_CALLING_THE_SDK = frozenset({
+    "_generate", "_agenerate", "_stream", "_astream", "wrapper", "_create", "_acreate",
+})  # fmt: skip
 _STARTS = frozenset({"on_chat_model_start", "on_llm_start", "on_chain_start", "on_tool_start"})
 
 # By name, in the causes of an error: httpx, httpx2, httpcore, requests, aiohttp and urllib3 agree on them.
@@ -54,7 +62,17 @@ def ending_of_error(error: BaseException, response: LLMResult | None, *, streami
         return "failed"
     if any(type(cause).__name__ in _NEVER_CONNECTED for cause in _causes(error)):
         return "failed"
-    return "cut"
+    return "unsent" if _is_of_the_request(error) else "cut"
+
+
+def _is_of_the_request(error: BaseException) -> bool:
+    """Whether an error was raised while the request was put together, for instance over a wrong option."""
+    frames = _frames(error.__traceback__)
+    if any(function in _BEFORE_SENDING for _, function in frames):
+        return True
+    # The provider's SDK does not take an argument: the call itself fails, in the integration's own code.
+    last = frames[-1][1] if frames else ""
+    return isinstance(error, TypeError) and last in _CALLING_THE_SDK
 
 
 def ending_of_task(task: asyncio.Task[Any], *, under_way: bool) -> Ending:

@@ -14,7 +14,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 
 from apeiros_callbacks import Budget, Price, Session
-from apeiros_callbacks.call import Call, Outcome, Prompt
+from apeiros_callbacks.call import Call, Ending, Outcome, Prompt
 from apeiros_callbacks.display import session_html
 from apeiros_callbacks.errors import ConfigError, ModelDowngrade, Refused, UnknownCustomer
 from apeiros_callbacks.ledger import Ledger
@@ -29,7 +29,7 @@ from langchain_apeiros.live import Live, Lives, Origin
 from langchain_apeiros.prompts import chat_prompt, chunk_text, event_text, text_prompt
 from langchain_apeiros.rungs import rung_of
 from langchain_apeiros.runs import Runs, agent_of
-from langchain_apeiros.usage import Sent, read_cut, read_decision, read_outcome
+from langchain_apeiros.usage import Sent, read_cut, read_decision, read_outcome, with_report_of
 
 __all__ = ["ApeirosHandler"]
 
@@ -147,6 +147,12 @@ class ApeirosHandler(BaseCallbackHandler):
     def _repr_html_(self) -> str:
         return session_html(self.session)
 
+    def __copy__(self) -> ApeirosHandler:
+        return self  # a copy would have the same budget to spend once more
+
+    def __deepcopy__(self, memo: object) -> ApeirosHandler:
+        return self
+
     # LLM calls
 
     def on_chat_model_start(
@@ -226,7 +232,8 @@ class ApeirosHandler(BaseCallbackHandler):
             streaming = live is not None and live.open_call.state == "growing"
             ending = ending_of_error(error, response, streaming=streaming)
             call, sent = (live.open_call.call, live.sent) if live else (None, Sent())
-            return read_cut(ending, error_name(error, response), response, call, sent)
+            ended = read_cut(ending, error_name(error, response), response, call, sent)
+            return with_report_of(error, ended)
 
         live = self._lives.get(run_id)
         self._close(run_id, outcome)
@@ -261,7 +268,7 @@ class ApeirosHandler(BaseCallbackHandler):
                 thread=_thread(known),
                 customer=self._customer_of(known),
                 root=self._runs.started(run_id, parent_run_id),
-                step=known.get("langgraph_step"),
+                step=count(known.get("langgraph_step")),
             )
         except Refused as refusal:
             raise self._refusal(refusal, run_id, origin) from refusal.__cause__
@@ -279,7 +286,9 @@ class ApeirosHandler(BaseCallbackHandler):
         """Write the tool's entry, with the type of its error."""
         self._runs.ended(run_id)
         self._lives.pop(run_id)
-        self.session.close_tool(str(run_id), error=type(error).__name__)
+        # Arguments that do not fit its schema: the tool did not run, and what it costs is not due.
+        ending: Ending = "failed" if type(error).__name__ == "ValidationError" else "answered"
+        self.session.close_call(str(run_id), Outcome(ending=ending, error=type(error).__name__))
 
     # Everything that calls can be inside of
 
@@ -332,6 +341,8 @@ class ApeirosHandler(BaseCallbackHandler):
             again.copies += 1
             return
         origin = Origin.here()
+        if parent is not None:
+            self._lives.is_wrapper(parent)
         if batch_size == 1:
             self._lives.task_goes_on(parent)
         try:
@@ -376,7 +387,7 @@ class ApeirosHandler(BaseCallbackHandler):
             thread=_thread(metadata),
             customer=self._customer_of(metadata),
             root=self._runs.root(run_id, parent),
-            step=metadata.get("langgraph_step"),
+            step=count(metadata.get("langgraph_step")),
             max_output_tokens=_max_output(metadata, params),
             choices=_positive(params.get("n")) or 1,
             service_tier=text(params.get("service_tier")),
@@ -426,7 +437,7 @@ class ApeirosHandler(BaseCallbackHandler):
         if live.stream != kind:
             return
         live.ticks += 1
-        if live.copies > 1 and live.ticks % live.copies:
+        if not live.counts or (live.copies > 1 and live.ticks % live.copies):
             return
         try:
             self.session.grow_call(live.open_call, piece)

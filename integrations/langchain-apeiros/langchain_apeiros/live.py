@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import sys
 import weakref
 from collections.abc import Callable, Sequence
@@ -32,8 +33,8 @@ class Live:
     """A run between its start and its end."""
 
     __slots__ = (
-        "batch", "copies", "is_tool", "life", "lone", "open_call", "sent", "stream", "task", "ticks",
-        "under_way", "watch",
+        "batch", "copies", "counts", "is_tool", "life", "lone", "open_call", "sent", "stream", "task",
+        "ticks", "under_way", "watch",
     )  # fmt: skip
 
     def __init__(self, open_call: OpenCall, sent: Sent = _NOTHING_SENT) -> None:
@@ -43,6 +44,9 @@ class Live:
         self.copies = 1
         """How often this handler is attached to the run: each event comes that often."""
         self.ticks = 0
+        self.counts = not open_call.is_followed
+        """No other handler of the same session counts the answer already."""
+        open_call.is_followed = True
         self.stream: str | None = None
         """The kind of event that brings the answer; some streams send it by two."""
         self.batch: list[UUID] | None = None
@@ -71,6 +75,8 @@ class Origin(NamedTuple):
     manager: BaseCallbackManager | None
     lasts: bool
     """It is known to live exactly as long as the call."""
+    streams: bool = False
+    """It starts a stream: whoever reads the first piece need not be who reads the others."""
 
     @classmethod
     def here(cls) -> Origin:
@@ -81,12 +87,13 @@ class Origin(NamedTuple):
                 manager = frame.f_locals.get("self")
                 if isinstance(manager, BaseCallbackManager):
                     caller = frame.f_back
+                    name = "" if caller is None else caller.f_code.co_name
                     lasts = (
                         caller is not None
-                        and caller.f_code.co_name in _KEEPERS
+                        and name in _KEEPERS
                         and str(caller.f_globals.get("__name__")).startswith("langchain_core.")
                     )
-                    return cls(manager, lasts)
+                    return cls(manager, lasts, "stream" in name)
             if frame.f_back is None:
                 break
             frame = frame.f_back
@@ -128,6 +135,8 @@ _KEEPERS = frozenset({
 class Lives:
     """Open runs by id. Safe across threads, and when the garbage collector calls.
 
+    A forked child has none: the calls are its parent's, and the parent hears of their ends.
+
     Args:
         over: told of a run that is over and of which no end was heard.
     """
@@ -138,6 +147,12 @@ class Lives:
         self._of_task: dict[int, UUID] = {}
         self._batches: weakref.WeakKeyDictionary[BaseCallbackManager, list[UUID]]
         self._batches = weakref.WeakKeyDictionary()
+        _all.add(self)
+
+    def forget(self) -> None:
+        """Drop all runs without a word."""
+        self._lives = {}
+        self._of_task = {}
 
     def get(self, run_id: UUID) -> Live | None:
         """The run, if it is open."""
@@ -166,7 +181,7 @@ class Lives:
             task = asyncio.current_task()
         except RuntimeError:
             return
-        if task is not None:
+        if task is not None and not origin.streams:
             live.task = task
             live.watch = functools.partial(self._task_done, run_id)
             task.add_done_callback(live.watch)
@@ -190,6 +205,13 @@ class Lives:
         live = None if before is None else self._lives.get(before)
         if before is not None and live is not None and before != parent and live.is_plain:
             self._end(before, "cut", "no end seen")
+
+    def is_wrapper(self, run_id: UUID) -> None:
+        """Note that an LLM run makes another one: a model around a model, which sends nothing itself."""
+        live = self._lives.get(run_id)
+        if live is not None and not live.is_tool:
+            self.pop(run_id)
+            self._over(run_id, Outcome(ending="unsent"))  # its own end, when it comes, says nothing new
 
     def withdrawn(self, run_id: UUID, origin: Origin) -> None:
         """Note that a run was refused: what its ``generate`` started before it is not sent either."""
@@ -244,3 +266,15 @@ class Lives:
         else:
             outcome = Outcome(ending=ending, provisional=True, error=error)
         self._over(run_id, outcome)
+
+
+_all: weakref.WeakSet[Lives] = weakref.WeakSet()
+
+
+def _in_the_child() -> None:
+    for lives in list(_all):
+        lives.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_the_child)

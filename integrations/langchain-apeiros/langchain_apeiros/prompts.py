@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias, cast
 
@@ -16,14 +16,13 @@ from apeiros_callbacks.tokens import image_size, media_tokens
 __all__ = ["answer_text", "chat_prompt", "chunk_text", "event_text", "text_prompt"]
 
 _SCHEMAS = (
-    "tools",
-    "functions",
-    "response_format",
-    "output_config",
-    "response_schema",
-    "response_json_schema",
-)
+    "tools", "functions", "response_format", "output_config", "response_schema", "response_json_schema",
+    "instructions", "prediction", "system", "extra_body",
+)  # fmt: skip
 """Parameters of a request that the provider reads as part of the input."""
+
+_BEYOND = ("previous_response_id", "conversation", "prompt", "container", "cached_content")
+"""Parameters by which the provider reads what it has stored."""
 
 
 def chat_prompt(
@@ -33,15 +32,36 @@ def chat_prompt(
     marks = [_message_mark(message) for message in messages]
     media = partial(_media_tokens, provider=provider, model=model)
     schemas = [params[name] for name in _SCHEMAS if params.get(name)]
+    beyond = _beyond(messages, params)
     if not schemas:
-        return Prompt(tuple(marks), lambda i: _message_piece(messages[i], media))
+        return Prompt(tuple(marks), lambda i: _message_piece(messages[i], media), beyond=beyond)
     # One repr serves as mark and as text: schemas are the same objects, or equal, from call to call.
     described = repr(schemas)
 
     def piece(i: int) -> Piece:
         return Piece(described) if i == 0 else _message_piece(messages[i - 1], media)
 
-    return Prompt((hash(described), *marks), piece, has_tools=True)
+    return Prompt((hash(described), *marks), piece, has_tools=True, beyond=beyond)
+
+
+def _beyond(messages: Sequence[BaseMessage], params: Mapping[str, Any]) -> tuple[str, ...]:
+    """What makes the provider read more than is sent: what it has stored, finds, or is pointed to."""
+    found = [name for name in _BEYOND if params.get(name)]
+    found.extend(
+        f"the tool {kind}"
+        for tool in items(params.get("tools"))
+        if (kind := text(mapping(tool).get("type"))) and not kind.startswith(_OWN_TOOLS)
+    )
+    for message in messages:
+        for block in items(vars(message).get("content")):
+            kind = str(mapping(block).get("type"))
+            if _MEDIA_KINDS.get(kind, "image") != "image":
+                found.append(f"a part of the type {kind}")  # its tokens are estimated, not bounded
+    return tuple(dict.fromkeys(found))
+
+
+# Tools that the caller runs: what they give comes with the next request.
+_OWN_TOOLS = ("function", "custom", "bash_", "text_editor_", "computer_", "memory_")
 
 
 def text_prompt(prompt: str) -> Prompt:
@@ -54,9 +74,10 @@ def _message_mark(message: BaseMessage) -> int:
     fields = vars(message)
     content = fields["content"]
     calls = fields.get("tool_calls")
-    if content.__class__ is str and not calls:
-        return hash((fields.get("type"), content))
-    return hash((fields.get("type"), _mark(content), _mark(calls) if calls else 0))
+    if content.__class__ is str and fields.get("type") == "human" and not fields.get("name"):
+        return hash(content)
+    aside = _mark(list(_aside(message)))
+    return hash((fields.get("type"), _mark(content), _mark(calls) if calls else 0, aside))
 
 
 def _mark(value: object) -> int:
@@ -76,7 +97,20 @@ def _message_piece(message: BaseMessage, media: Media) -> Piece:
     parts: list[str] = []
     tokens = _read_content(message.content, parts, media)
     parts.extend(f"{call.get('name')}{_json(call.get('args'))}" for call in _tool_calls(message))
+    parts.extend(_json(part) for part in _aside(message))
     return Piece("\n".join(parts), tokens)
+
+
+def _aside(message: BaseMessage) -> Iterator[object]:
+    """What a message says beside its content and its tool calls."""
+    fields = vars(message)
+    for name in ("name", "tool_call_id", "invalid_tool_calls"):
+        if fields.get(name):
+            yield fields[name]
+    more = mapping(fields.get("additional_kwargs"))
+    for name in ("function_call", "refusal", "reasoning_content"):
+        if more.get(name):
+            yield more[name]
 
 
 def _tool_calls(message: BaseMessage) -> Sequence[Mapping[str, Any]]:
@@ -104,7 +138,9 @@ _MEDIA_KINDS = {
     "document": "file",
     "input_file": "file",
 }
-_TEXT_KEYS = ("text", "thinking", "reasoning", "content", "output", "input", "partial_json", "arguments")
+_TEXT_KEYS = (
+    "text", "thinking", "reasoning", "content", "output", "input", "partial_json", "arguments", "refusal",
+)  # fmt: skip
 _TOOL_CALLS = frozenset({"tool_use", "tool_call", "function_call"})
 
 
@@ -119,6 +155,9 @@ def _read_block(block: object, parts: list[str], media: Media) -> int:
     if block_type in _TOOL_CALLS:
         return 0  # the message's own tool_calls say the same
     tokens = 0
+    if not any(key in fields for key in _TEXT_KEYS):
+        parts.append(_json(fields))  # of a kind that is not known here
+        return 0
     for key in _TEXT_KEYS:
         value = fields.get(key)
         if isinstance(value, Mapping):

@@ -10,7 +10,7 @@ The providers' own bodies are read in the core, by `apeiros_callbacks.reported`.
 or its own reading of it, or neither. The body wins, because the readings drop what they have no word for.
 """
 
-from langchain_apeiros.usage.outcome import read_cut, read_decision, read_outcome
+from langchain_apeiros.usage.outcome import read_cut, read_decision, read_outcome, with_report_of
 from langchain_apeiros.usage.sent import Sent
 
-__all__ = ["Sent", "read_cut", "read_decision", "read_outcome"]
+__all__ = ["Sent", "read_cut", "read_decision", "read_outcome", "with_report_of"]

@@ -20,7 +20,7 @@ from langchain_apeiros.usage.metadata import read_metadata, tier_of
 from langchain_apeiros.usage.searches import searches
 from langchain_apeiros.usage.sent import Sent
 
-__all__ = ["read_cut", "read_decision", "read_outcome"]
+__all__ = ["read_cut", "read_decision", "read_outcome", "with_report_of"]
 
 _NOTHING_SENT = Sent()
 _NO_READING = Reading()
@@ -126,6 +126,22 @@ def read_cut(
     return replace(partial, ending=ending, error=error, text=None)
 
 
+def with_report_of(error: BaseException, outcome: Outcome) -> Outcome:
+    """The outcome with the usage that an error itself carries.
+
+    The OpenAI client raises over a structured answer that was cut short, with the answer in ``completion``.
+    """
+    completion: Any = getattr(error, "completion", None)
+    dump = getattr(getattr(completion, "usage", None), "model_dump", None)
+    if outcome.usage is not None or dump is None:
+        return outcome
+    model = text(getattr(completion, "model", None))
+    read = read_body(mapping(dump()), model=model or "") or _NO_READING
+    if read.usage is None:
+        return outcome
+    return replace(outcome, ending="answered", usage=read.usage, model=model)
+
+
 def read_decision(response: object) -> Outcome:
     """Read the answer of a decision model (``ClassifierResponse`` of langchain-core 1.8)."""
     read = read_metadata(mapping(getattr(response, "usage", None))) or _NO_READING
@@ -150,12 +166,9 @@ def _body(metadata: Mapping[str, Any], llm_output: Mapping[str, Any]) -> Mapping
 
 
 def _reading(answer: _Answer, model: str, response: LLMResult) -> Reading:
-    read = read_body(answer.body, model=model)
-    if read is not None:
-        return read
-    read = read_metadata(answer.reported) or _NO_READING
-    if read.usage is not None and not read.usage.output_tokens and len(_all_text(response)) > _NO_LONG_ANSWER:
-        # No report of the provider's own says so: a client that writes 0 for what is missing.
+    read = read_body(answer.body, model=model) or read_metadata(answer.reported) or _NO_READING
+    if read.output_tokens == 0 and (read.input_tokens is None or len(_all_text(response)) > _NO_LONG_ANSWER):
+        # Clients write 0 for what is missing, and some servers report nothing but zeros.
         return Reading(None, read.input_tokens, None)
     return read
 
