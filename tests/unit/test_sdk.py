@@ -510,7 +510,7 @@ class Broken:
         {"model": 7, "choices": [{"message": {"content": "Paris"}}]}, "Paris", b"Paris", 7, [], [CHAT],
         object(), Broken(),
     ],
-    ids=repr,
+    ids=lambda given: repr(given).partition(" at 0x")[0],
 )  # fmt: skip
 def test_content_that_cannot_be_read_is_recorded(response: object) -> None:
     session = apeiros.start_session(budget=0.001, on_exceeded="raise")

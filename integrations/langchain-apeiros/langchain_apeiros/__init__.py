@@ -11,18 +11,24 @@ aborts.py       a refusal that stays one under LangGraph
 routing.py      with_downgrade: a ladder of models that behaves as one
 middleware.py   ApeirosMiddleware, for ``create_agent``
 rungs.py        how a model says where on a ladder it is
+ambient.py      instrument() and uninstrument(), which ``apeiros_callbacks`` calls
 demo.py         what ``apeiros demo`` runs
 """
 
+import os
 from typing import TYPE_CHECKING
 
+from langchain_apeiros.ambient import instrument, uninstrument
 from langchain_apeiros.handler import ApeirosHandler
 from langchain_apeiros.routing import with_downgrade
 
 if TYPE_CHECKING:
     from langchain_apeiros.middleware import ApeirosMiddleware
 
-__all__ = ["ApeirosHandler", "ApeirosMiddleware", "with_downgrade"]
+__all__ = ["ApeirosHandler", "ApeirosMiddleware", "instrument", "uninstrument", "with_downgrade"]
+
+if os.environ.get("APEIROS_INSTRUMENT") == "1":
+    instrument()
 
 
 def __getattr__(name: str) -> object:

@@ -20,6 +20,7 @@ from apeiros_callbacks.errors import ConfigError, ModelDowngrade, Refused, Unkno
 from apeiros_callbacks.ledger import Ledger
 from apeiros_callbacks.money import Dollars
 from apeiros_callbacks.prices import UnknownPricePolicy
+from apeiros_callbacks.recent import Recent
 from apeiros_callbacks.reported.plain import count, mapping, text
 from apeiros_callbacks.scoping import Per
 from langchain_apeiros.aborts import for_graphs, is_no_refusal
@@ -36,6 +37,8 @@ __all__ = ["ApeirosHandler"]
 logging.getLogger("langchain_core.callbacks.manager").addFilter(is_no_refusal)
 
 logger = logging.getLogger("apeiros_callbacks")
+
+_LATE = 1_000
 
 P = ParamSpec("P")
 
@@ -143,6 +146,8 @@ class ApeirosHandler(BaseCallbackHandler):
         self._abort: Abort = abort
         self._runs = Runs()
         self._lives = Lives(self._over)
+        self._late: Recent[int, Session] = Recent(_LATE)
+        """Of runs that were taken to be over: an end of theirs may come yet."""
 
     def _repr_html_(self) -> str:
         return session_html(self.session)
@@ -260,35 +265,36 @@ class ApeirosHandler(BaseCallbackHandler):
         known = metadata or {}
         name = (serialized or {}).get("name") or kwargs.get("name") or "tool"
         origin = Origin.here()
+        session = self._session_of(origin)
+        if session is None:
+            return
         try:
-            tool = self.session.open_tool(
+            tool = session.open_tool(
                 str(run_id),
                 str(name),
                 agent=agent_of(known),
                 thread=_thread(known),
-                customer=self._customer_of(known),
+                customer=self._customer_of(known, session),
                 root=self._runs.started(run_id, parent_run_id),
                 step=count(known.get("langgraph_step")),
             )
         except Refused as refusal:
             raise self._refusal(refusal, run_id, origin) from refusal.__cause__
-        self._lives.add(run_id, Live(tool), origin, 1)
+        self._lives.add(run_id, Live(session, tool), origin, 1)
 
     @_recording
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """Write the tool's entry."""
         self._runs.ended(run_id)
-        self._lives.pop(run_id)
-        self.session.close_tool(str(run_id))
+        self._close(run_id, lambda _: Outcome(ending="answered"))
 
     @_recording
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """Write the tool's entry, with the type of its error."""
         self._runs.ended(run_id)
-        self._lives.pop(run_id)
         # Arguments that do not fit its schema: the tool did not run, and what it costs is not due.
         ending: Ending = "failed" if type(error).__name__ == "ValidationError" else "answered"
-        self.session.close_call(str(run_id), Outcome(ending=ending, error=type(error).__name__))
+        self._close(run_id, lambda _: Outcome(ending=ending, error=type(error).__name__))
 
     # Everything that calls can be inside of
 
@@ -345,9 +351,12 @@ class ApeirosHandler(BaseCallbackHandler):
             self._lives.is_wrapper(parent)
         if batch_size == 1:
             self._lives.task_goes_on(parent)
+        session = self._session_of(origin)
+        if session is None:
+            return
         try:
-            call = self._call(run_id, parent, metadata, params, prompt)
-            live = Live(self.session.open_call(call), sent)
+            call = self._call(run_id, parent, metadata, params, prompt, session)
+            live = Live(session, session.open_call(call), sent)
         except Refused as refusal:
             raise self._refusal(refusal, run_id, origin) from refusal.__cause__
         live.lone = origin.put_first(self)
@@ -372,11 +381,12 @@ class ApeirosHandler(BaseCallbackHandler):
         metadata: Mapping[str, Any],
         params: Mapping[str, Any],
         prompt: Callable[[], Prompt],
+        session: Session,
     ) -> Call:
         try:
             sent = prompt()
         except Exception as bug:  # noqa: BLE001 - a shape of message that we cannot read
-            self.session.gate_failed(bug)
+            session.gate_failed(bug)
             sent = text_prompt("")
         return Call(
             id=str(run_id),
@@ -385,7 +395,7 @@ class ApeirosHandler(BaseCallbackHandler):
             prompt=sent,
             agent=agent_of(metadata),
             thread=_thread(metadata),
-            customer=self._customer_of(metadata),
+            customer=self._customer_of(metadata, session),
             root=self._runs.root(run_id, parent),
             step=count(metadata.get("langgraph_step")),
             max_output_tokens=_max_output(metadata, params),
@@ -412,9 +422,16 @@ class ApeirosHandler(BaseCallbackHandler):
         known = at_address({**metadata, **mapping(model._get_ls_params(**bound))}, None, bound)
         params = {**mapping(model._get_invocation_params()), **bound}
         provider, name = _provider(known), _model(known, params)
-        return self._call(uuid4(), None, known, params, lambda: chat_prompt(messages, params, provider, name))
+        return self._call(
+            uuid4(),
+            None,
+            known,
+            params,
+            lambda: chat_prompt(messages, params, provider, name),
+            self.session,
+        )
 
-    def _customer_of(self, metadata: Mapping[str, Any]) -> str | None:
+    def _customer_of(self, metadata: Mapping[str, Any], session: Session) -> str | None:
         if self._customer is None or isinstance(self._customer, str):
             return self._customer
         try:
@@ -425,7 +442,7 @@ class ApeirosHandler(BaseCallbackHandler):
         if not why:
             return name
         refusal = UnknownCustomer(why)
-        if self.session.enforces:
+        if session.enforces:
             raise refusal
         refusal.was_sent = True
         logger.warning("not enforced: %s", refusal)
@@ -440,22 +457,31 @@ class ApeirosHandler(BaseCallbackHandler):
         if not live.counts or (live.copies > 1 and live.ticks % live.copies):
             return
         try:
-            self.session.grow_call(live.open_call, piece)
+            live.session.grow_call(live.open_call, piece)
         except Refused as refusal:
             raise self._for_caller(refusal) from None
 
     def _close(self, run_id: UUID, outcome: Callable[[Live | None], Outcome]) -> None:
         live = self._lives.pop(run_id)
+        session = self._late.pop(run_id.int) if live is None else live.session
+        if session is None:
+            return
         try:
             ended = outcome(live)
         except Exception as bug:  # noqa: BLE001 - an answer of a shape that we cannot read
-            self.session.went_wrong("reading an answer", bug)
+            session.went_wrong("reading an answer", bug)
             ended = Outcome(ending="cut", error=type(bug).__name__)
-        self.session.close_call(str(run_id), ended)
+        session.close_call(str(run_id), ended)
 
-    def _over(self, run_id: UUID, outcome: Outcome) -> None:
+    def _over(self, run_id: UUID, live: Live, outcome: Outcome) -> None:
         self._runs.ended(run_id)
-        self.session.close_call(str(run_id), outcome)
+        if outcome.provisional:
+            self._late.set(run_id.int, live.session)
+        live.session.close_call(str(run_id), outcome)
+
+    def _session_of(self, origin: Origin) -> Session | None:
+        """The session that a call belongs to; None when it is not to be recorded here."""
+        return self.session
 
 
 _DEFAULTS: Mapping[str, object] = {

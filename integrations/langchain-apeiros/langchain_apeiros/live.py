@@ -20,6 +20,7 @@ from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
 
+from apeiros_callbacks import Session
 from apeiros_callbacks.call import Ending, OpenCall, Outcome
 from langchain_apeiros.ended import ending_of_task
 from langchain_apeiros.usage import Sent
@@ -33,11 +34,12 @@ class Live:
     """A run between its start and its end."""
 
     __slots__ = (
-        "batch", "copies", "counts", "is_tool", "life", "lone", "open_call", "sent", "stream", "task",
-        "ticks", "under_way", "watch",
+        "batch", "copies", "counts", "is_tool", "life", "lone", "open_call", "sent", "session", "stream",
+        "task", "ticks", "under_way", "watch",
     )  # fmt: skip
 
-    def __init__(self, open_call: OpenCall, sent: Sent = _NOTHING_SENT) -> None:
+    def __init__(self, session: Session, open_call: OpenCall, sent: Sent = _NOTHING_SENT) -> None:
+        self.session = session
         self.open_call = open_call
         self.sent = sent
         self.is_tool = open_call.call.kind == "tool"
@@ -141,7 +143,7 @@ class Lives:
         over: told of a run that is over and of which no end was heard.
     """
 
-    def __init__(self, over: Callable[[UUID, Outcome], None]) -> None:
+    def __init__(self, over: Callable[[UUID, Live, Outcome], None]) -> None:
         self._over = over
         self._lives: dict[UUID, Live] = {}
         self._of_task: dict[int, UUID] = {}
@@ -153,6 +155,9 @@ class Lives:
         """Drop all runs without a word."""
         self._lives = {}
         self._of_task = {}
+
+    def __len__(self) -> int:
+        return len(self._lives)
 
     def get(self, run_id: UUID) -> Live | None:
         """The run, if it is open."""
@@ -211,7 +216,7 @@ class Lives:
         live = self._lives.get(run_id)
         if live is not None and not live.is_tool:
             self.pop(run_id)
-            self._over(run_id, Outcome(ending="unsent"))  # its own end, when it comes, says nothing new
+            self._over(run_id, live, Outcome(ending="unsent"))  # its own end, when it comes, says nothing new
 
     def withdrawn(self, run_id: UUID, origin: Origin) -> None:
         """Note that a run was refused: what its ``generate`` started before it is not sent either."""
@@ -265,7 +270,7 @@ class Lives:
             outcome = Outcome(ending="answered", error=error)  # it ran, as far as it came
         else:
             outcome = Outcome(ending=ending, provisional=True, error=error)
-        self._over(run_id, outcome)
+        self._over(run_id, live, outcome)
 
 
 _all: weakref.WeakSet[Lives] = weakref.WeakSet()
