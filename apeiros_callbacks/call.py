@@ -91,9 +91,16 @@ class Call:
     """Where on a ladder it is, when a router can send it elsewhere."""
 
     @property
-    def lane(self) -> tuple[str | None, str | None]:
-        """Calls of one lane follow each other in one conversation."""
-        return (self.agent, self.thread)
+    def most_output(self) -> int | None:
+        """The most tokens that it may write, all choices together; None where nothing says. Vectors are none."""
+        if self.kind in {"embedding", "rerank"}:
+            return 0
+        return None if self.max_output_tokens is None else self.max_output_tokens * self.choices
+
+    @property
+    def lane(self) -> tuple[str | None, str | None, str]:
+        """Calls of one lane follow each other in one conversation. An embedding is no step of it."""
+        return (self.agent, self.thread, self.kind if self.kind in {"embedding", "rerank"} else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,7 +58,7 @@ def finite_usd(value: object, what: str, error: type[ConfigError] = ConfigError)
     if not amount.is_finite():
         raise error(f'{what} must be a finite number of US dollars such as Decimal("0.50"), got {value!r}')
     if amount.adjusted() > _MOST_DIGITS:
-        raise error(f'{what} must be below $9 billion, such as Decimal("0.50"), got {value!r}')
+        raise error(f'{what} must be below $9 billion, such as Decimal("0.50"), got about {amount:.1E}')
     return amount
 
 

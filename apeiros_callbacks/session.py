@@ -38,7 +38,7 @@ from apeiros_callbacks.estimate import Estimate, Estimator, count_answer
 from apeiros_callbacks.guard import Guard
 from apeiros_callbacks.ledger import Ledger, open_ledger
 from apeiros_callbacks.money import Dollars, to_nano
-from apeiros_callbacks.policy import Action, Policy
+from apeiros_callbacks.policy import Action, Choice, Policy
 from apeiros_callbacks.prices import Price, PriceBook, Rates, UnknownPricePolicy
 from apeiros_callbacks.prices import warm as warm_prices
 from apeiros_callbacks.prices.file import declared_prices
@@ -108,7 +108,8 @@ class Session:
         models: other names of listed models, for instance ``{"my-deployment": "azure:gpt-4o"}``.
         unknown_price: what to do about a model without a price while a budget in dollars is set:
             ``"refuse"`` it, ``"assume"`` $3 and $15 per million tokens, or ``"allow"`` it uncounted.
-        on: actions by finding, for instance ``{"retry_loop": "raise"}``.
+        on: actions by finding, for instance ``{"retry_loop": "raise"}``; see `Choice` in
+            ``apeiros_callbacks.policy``.
         on_exceeded: the action for ``budget_exceeded`` where `on` has none: ``"raise"`` or ``"warn"``.
         strict: hold the most that a call can cost instead of what it is expected to: one token for each
             byte sent, the declared maximum for the answer, the dearest rates. The budget is never passed
@@ -139,7 +140,7 @@ class Session:
         prices: Mapping[str, Price] | None = None,
         models: Mapping[str, str] | None = None,
         unknown_price: UnknownPricePolicy = "refuse",
-        on: Mapping[str, str] | None = None,
+        on: Mapping[str, Choice] | None = None,
         on_exceeded: Action = "raise",
         strict: bool = False,
         enforce: bool = True,
@@ -153,7 +154,8 @@ class Session:
         self._book = PriceBook(declared_prices(prices), models, unknown_price=unknown_price)
         self._unknown_price = unknown_price
         self._enforce = _enforced(enforce)
-        self._raises = self._enforce and self._policy.action("budget_exceeded") == "raise"
+        stops: tuple[Action, ...] = ("raise", "pause", "downgrade")
+        self._raises = self._enforce and self._policy.action("budget_exceeded") in stops
         self._clock = clock
         self._estimator = Estimator(strict=strict)
         self._scoping: Scoping = Scoping(
@@ -179,6 +181,7 @@ class Session:
         self._refused: Recent[str, _Refused] = Recent(_ROOTS)
         self._stopped: Recent[str, Finding] = Recent(_ROOTS)
         self._routed: Recent[tuple[str, str], str] = Recent(_ROOTS)
+        self._stepped: Recent[str, int] = Recent(_ROOTS)
         self._health = Health()
         self._ledger = (
             open_ledger(_ledger_url(ledger)) if ledger is None or isinstance(ledger, str) else ledger
@@ -499,10 +502,12 @@ class Session:
             self._step_down(call, call.rung, scopes, need, estimate, rates)
         self._judge_again(call, need)
         hold, over = self._accounts.hold(scopes, need, model=call.model, force=not self._raises)
-        if over is not None:
-            over = self._refusal(call, over, need)
+        if over is not None and self._refuses(call, over, need):
+            raise over
+        if hold is None:  # a function of the user's lets it pass
+            hold, _ = self._accounts.hold(scopes, need, force=True)
         if hold is None:
-            raise over or AssertionError("a hold is refused with its reason")
+            raise AssertionError("a forced hold is given")
         try:
             finding = self._look_before(call)
             if finding is None:
@@ -545,6 +550,8 @@ class Session:
         estimate: Estimate | None,
         rates: Rates | None,
     ) -> str:
+        if (self._stepped.get(call.root) or 0) > rung.place:
+            return "a finding of this run asks for a cheaper model"
         for scope in scopes:
             share = scope.share
             if rung.is_left_at(share):
@@ -567,13 +574,13 @@ class Session:
             nano = 0
         elif not self._estimator.strict:
             nano = rates.cost_nano(Usage(input_tokens=tokens[0], output_tokens=tokens[1]))
-        elif call.max_output_tokens is None and self._enforce:
+        elif call.most_output is None and self._enforce:
             raise Unbounded(call.model)
         elif call.prompt.beyond and self._enforce:
             raise Unbounded(call.model, ", ".join(call.prompt.beyond))
         else:
             nano = rates.bound_nano(*tokens)
-        return Need(nano, 1, sum(tokens))
+        return Need(nano, 1 if call.kind == "llm" else 0, sum(tokens))
 
     def _admit(
         self,
@@ -611,23 +618,38 @@ class Session:
         same = before.model == call.model and before.prompt == hash(call.prompt.marks)
         now, then = (_in_unit(one, before.refusal.unit) for one in (need, before.need))
         if now and (same or now >= then):
-            raise self._refusal(call, copy.copy(before.refusal), before.need)
+            again = copy.copy(before.refusal)
+            if self._refuses(call, again, before.need):
+                raise again
 
-    def _refusal(self, call: Call, refusal: BudgetExceeded, need: Need) -> BudgetExceeded:
-        """Note a refusal: its finding, its root run, what the person can do."""
+    def _refuses(self, call: Call, refusal: BudgetExceeded, need: Need) -> bool:
+        """Note that a call passes a budget: its finding, its root run. True when it is refused for that."""
         refusal.advice = _ADVICE.get(refusal.unit, "")
         refusal.was_sent = not self._raises
         finding = self._exceeded.refused(refusal, call.agent, call.step)
         with self._guard:
             self._note(finding)
-        if self._raises:
-            if call.root:
-                # A copy: the one that is raised holds on to the frames it goes through, and to their streams.
-                kept = copy.copy(refusal)
-                self._refused.set(call.root, _Refused(kept, need, call.model, hash(call.prompt.marks)))
-        elif not self._enforce:
+        action = self._follow(finding, call)
+        if not self._enforce:
             logger.warning("not enforced: %s", refusal)
-        return refusal
+        if not self._raises or action in {"warn", "ignore"}:
+            return False
+        if call.root:
+            # A copy: the one that is raised holds on to the frames it goes through, and to their streams.
+            kept = copy.copy(refusal)
+            self._refused.set(call.root, _Refused(kept, need, call.model, hash(call.prompt.marks)))
+        return True
+
+    def _follow(self, finding: Finding, call: Call) -> Action:
+        """Do what the policy says about a finding, and say what that is. Not under the guard: it may take."""
+        try:
+            action = self._policy.decide(finding)
+        except Exception as bug:  # noqa: BLE001 - a function of the user's
+            self.went_wrong(f"telling of {finding.type}", bug)
+            action = self._policy.action(finding.type)
+        if action == "downgrade" and call.root:
+            self._stepped.set(call.root, (self._stepped.get(call.root) or 0) + 1)
+        return action
 
     def _watched(self, refusal: Refused, call: Call) -> None:
         """Note what would have been refused, where budgets are only watched."""
@@ -648,17 +670,19 @@ class Session:
         """Let the detectors look at a call before it is sent; a finding that refuses it is given back."""
         if call.kind == "tool":
             return None
-        refusing = None
+        found: list[Finding] = []
         with self._guard:
             attempt = self._lanes.opened(call.lane, hash(call.prompt.marks), call.step)
             for detector in self._detectors:
                 finding = detector.opened(attempt)
                 if finding is not None:
                     self._note(finding)
-                    if self._enforce and self._policy.refuses(finding):
-                        refusing = finding
+                    found.append(finding)
             stopped = self._stopped.get(call.root) if call.root else None
-        return refusing or stopped
+        for finding in found:
+            if self._policy.refuses(self._follow(finding, call)) and self._enforce:
+                stopped = finding
+        return stopped
 
     def _note(self, finding: Finding) -> None:
         """List a finding; called under the guard."""
@@ -691,9 +715,11 @@ class Session:
                 break
         if over is None:
             return
-        refusal = self._refusal(call, over, open_call.hold.need)
-        if self._raises:
-            raise refusal
+        if self._refuses(call, over, open_call.hold.need):
+            raise over
+        if open_call.held_output < output:  # a function of the user's lets it pass
+            self._accounts.extend(open_call.hold, need, force=True)
+            open_call.held_output = output
 
     # Closing
 
@@ -750,6 +776,7 @@ class Session:
         whole = outcome.ending == "answered" and not outcome.cached
         if whole and entry.kind != "tool" and outcome.usage is not None:
             self._estimator.learn(call, open_call.estimate, outcome.usage)
+        found: list[Finding] = []
         with self._guard:
             if entry.kind == "correction":
                 if open_call.entry is not None:
@@ -764,8 +791,22 @@ class Session:
                 if finding is None or (detector is self._exceeded and open_call.watched):
                     continue  # that it passes the budget was noted before it was sent
                 self._note(finding)
-                if finding.type != "budget_exceeded" and self._enforce and self._policy.refuses(finding):
-                    self._stopped.set(call.root, finding)
+                found.append(finding)
+        for finding in found:
+            stops = self._policy.refuses(self._follow(finding, call)) and self._enforce
+            if stops and finding.type != "budget_exceeded":
+                self._stopped.set(call.root, finding)
+
+    def action_on(self, finding_type: str) -> Action:
+        """What the session does about findings of a type, where no function says otherwise."""
+        return self._policy.action(finding_type)
+
+    def forgive(self, root: str) -> None:
+        """Let a run go on that was stopped by a finding or refused for its budget."""
+        self._stopped.pop(root)
+        self._refused.pop(root)
+        with self._guard:
+            self._lanes = Lanes()
 
     def went_wrong(self, doing: str, bug: Exception) -> None:
         """Count a failure of this package's own, and log the first."""

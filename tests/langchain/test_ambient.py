@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
@@ -35,10 +34,7 @@ def start(budget: float | None = None, **options: Any) -> Any:
     return apeiros.start_session(budget=budget, prices=A_DOLLAR_A_TOKEN, **options)
 
 
-LOOP = asyncio.new_event_loop()  # one for all: a client keeps its connections, which belong to a loop
-
-
-def call(model: Any, how: str) -> None:
+def call(model: Any, how: str, loop: Any) -> None:
     if how == "invoke":
         model.invoke("hi")
     elif how == "stream":
@@ -50,19 +46,19 @@ def call(model: Any, how: str) -> None:
         thread.start()
         thread.join()
     else:
-        LOOP.run_until_complete(model.ainvoke("hi"))
+        loop.run_until_complete(model.ainvoke("hi"))
 
 
 @pytest.mark.parametrize("name", ["openai", "anthropic"])
 @pytest.mark.parametrize("how", ["invoke", "ainvoke", "stream", "batch", "thread"])
-def test_a_session_records_what_runs(serve: Any, name: str, how: str) -> None:
+def test_a_session_records_what_runs(serve: Any, name: str, how: str, loop: Any) -> None:
     server = serve(TEN)
     model = client(name, server, **({"stream_usage": True} if name == "openai" else {}))
-    call(model, how)
+    call(model, how, loop)
     session = start()
-    call(model, how)
+    call(model, how, loop)
     result = apeiros.end_session()
-    call(model, how)
+    call(model, how, loop)
     assert (result["total_cost"], result["calls"], server.request_count) == (10.0, 1, 3)
     assert [entry.usage_certainty for entry in session.entries()] == ["reported"]
 

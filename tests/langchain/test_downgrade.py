@@ -199,7 +199,7 @@ def look_up(word: str) -> str:
     return word * 2
 
 
-def run_agent(agent: Any, how: str, handler: ApeirosHandler) -> Any:
+def run_agent(agent: Any, how: str, handler: ApeirosHandler, loop: Any = None) -> Any:
     given: Any = {"messages": [("user", "hi")]}
     settings: Any = {"callbacks": [handler]}
     if how == "invoke":
@@ -212,15 +212,14 @@ def run_agent(agent: Any, how: str, handler: ApeirosHandler) -> Any:
             return await agent.ainvoke(given, settings)
         return [state async for state in agent.astream(given, settings, stream_mode="values")][-1]
 
-    return LOOP.run_until_complete(on_a_loop())["messages"][-1].content
+    return loop.run_until_complete(on_a_loop())["messages"][-1].content
 
 
-LOOP = asyncio.new_event_loop()  # one for all: a client keeps its connections, which belong to a loop
 HOWS = ["invoke", "ainvoke", "stream", "astream"]
 
 
 @pytest.mark.parametrize("how", HOWS)
-def test_an_agent_steps_down_on_its_way_with_its_tools(serve: Any, how: str) -> None:
+def test_an_agent_steps_down_on_its_way_with_its_tools(serve: Any, how: str, loop: Any) -> None:
     server = serve(script)
     handler = handler_of(40)
     dear = openai(server, "dear", max_tokens=200)
@@ -228,7 +227,7 @@ def test_an_agent_steps_down_on_its_way_with_its_tools(serve: Any, how: str) -> 
     agent = create_agent(
         dear, [look_up], middleware=[ApeirosMiddleware(handler, ladder=Ladder(dear, cheap, at=[0.5]))]
     )
-    assert run_agent(agent, how, handler) == "done"
+    assert run_agent(agent, how, handler, loop) == "done"
     assert asked(server) == ["dear", "dear", "cheap", "cheap", "cheap"]
     assert handler.session.spent == 23
     kinds = [entry.kind for entry in handler.session.entries()]
@@ -236,7 +235,7 @@ def test_an_agent_steps_down_on_its_way_with_its_tools(serve: Any, how: str) -> 
 
 
 @pytest.mark.parametrize("how", HOWS)
-def test_two_agents_with_ladders_of_their_own(serve: Any, how: str) -> None:
+def test_two_agents_with_ladders_of_their_own(serve: Any, how: str, loop: Any) -> None:
     server = serve(THOUSAND)
     handler = handler_of(1_000, agent_budgets={"writer": 20, "reader": 2})
     dear, cheap, cheapest = models_of(server, "dear", "cheap", "cheapest")
@@ -246,7 +245,7 @@ def test_two_agents_with_ladders_of_their_own(serve: Any, how: str) -> None:
     agents = [create_agent(dear, [], name=name, middleware=[middleware]) for name in ("writer", "reader")]
     for _ in range(3):
         for agent in agents:
-            assert run_agent(agent, how, handler) == "ok"
+            assert run_agent(agent, how, handler, loop) == "ok"
     by_agent = {
         name: [entry.model for entry in handler.session.entries() if entry.agent == name]
         for name in ("writer", "reader")
@@ -255,13 +254,13 @@ def test_two_agents_with_ladders_of_their_own(serve: Any, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", HOWS)
-def test_an_agent_ends_with_a_message(serve: Any, how: str) -> None:
+def test_an_agent_ends_with_a_message(serve: Any, how: str, loop: Any) -> None:
     server = serve(script)
     handler = handler_of(25)
     model = openai(server, "dear", max_tokens=200)
     middleware = ApeirosMiddleware(handler, exit_behavior="end", clamp=False)
     agent = create_agent(model, [look_up], middleware=[middleware])
-    said = run_agent(agent, how, handler)
+    said = run_agent(agent, how, handler, loop)
     assert said.startswith("The budget is used up: budget of $25.00")
     assert (server.request_count, handler.session.spent, handler.session.open_holds) == (2, 20, 0)
 
@@ -281,7 +280,7 @@ def test_an_answer_is_asked_to_be_as_short_as_the_budget_needs(serve: Any) -> No
 
 
 @pytest.mark.parametrize("how", ["invoke", "ainvoke"])
-def test_it_may_wait_for_money_that_other_calls_hold(serve: Any, how: str) -> None:
+def test_it_may_wait_for_money_that_other_calls_hold(serve: Any, how: str, loop: Any) -> None:
     server = serve(lambda request: Reply("ok", input_tokens=800, output_tokens=200, delay=0.3))
     handler = handler_of(15)
     model = openai(server, "dear", max_tokens=200)

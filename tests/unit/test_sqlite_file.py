@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 
 import platformdirs
@@ -115,7 +117,29 @@ def test_a_migration_that_fails_leaves_the_file_at_its_version(
         open_ledger(url_of(path))
     monkeypatch.undo()
     assert statement(path, "PRAGMA user_version", "SELECT count(*) FROM sqlite_schema WHERE name = 'a'") == [
-        (1,),
+        (known[-1][0],),
         (0,),
     ]
     make_ledger(path)
+
+
+def test_a_ledger_of_the_first_version_is_upgraded_with_all_it_has(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = migrate.migrations()[:1]
+    monkeypatch.setattr(migrate, "migrations", lambda: first)
+    with closing(sqlite3.connect(path, isolation_level=None)) as old:
+        migrate.migrate(old)
+        names = [row[1] for row in old.execute("PRAGMA table_info(entry)") if row[3]]
+        told = {"id": "r1", "kind": "llm", "usage_certainty": "reported", "price_certainty": "free"}
+        line = {name: told.get(name, "{}" if name == "unit_prices" else 0) for name in names}
+        line |= {"seq": 1, "attempt": 1, "amount": "0.25", "amount_nano": 250_000_000}
+        places = ", ".join("?" * len(line))
+        columns = ", ".join(line)
+        old.execute(f"INSERT INTO entry ({columns}) VALUES ({places})", [*line.values()])  # noqa: S608
+    monkeypatch.undo()
+    ledger = open_ledger(url_of(path))
+    [entry] = ledger.entries()
+    ledger.close()
+    assert (entry.id, entry.amount, entry.routed_why) == ("r1", Decimal("0.25"), None)
+    assert statement(path, "PRAGMA user_version") == [(2,)]

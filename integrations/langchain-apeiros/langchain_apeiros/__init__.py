@@ -10,6 +10,7 @@ usage/          what an answer says about its usage
 aborts.py       a refusal that stays one under LangGraph
 routing.py      with_downgrade: a ladder of models that behaves as one
 middleware.py   ApeirosMiddleware, for ``create_agent``
+pause.py        asking a person before a call is refused
 rungs.py        how a model says where on a ladder it is
 ambient.py      instrument() and uninstrument(), which ``apeiros_callbacks`` calls
 demo.py         what ``apeiros demo`` runs

@@ -54,7 +54,7 @@ _HOOKS = frozenset({
     "on_chat_model_start", "on_llm_start", "on_llm_new_token", "on_stream_event", "on_tool_start",
     "on_chain_start",
 })  # fmt: skip
-_REFUSALS = tuple(f"{refused.__name__}(" for refused in Refused.__subclasses__())
+_REFUSALS = (*(f"{refused.__name__}(" for refused in Refused.__subclasses__()), "GraphInterrupt(")
 
 
 def _as_plain(refused: type[Refused]) -> Any:

@@ -15,7 +15,9 @@ from apeiros_callbacks.reported.plain import count, mapping
 __all__ = ["ending_of_error", "ending_of_task", "error_name"]
 
 # What an integration implements: LangChain's own part of a call is over when it is entered.
-_PROVIDERS_OWN = frozenset({"_agenerate", "_astream", "_acall", "_aclassify"})
+_PROVIDERS_OWN = frozenset({
+    "_agenerate", "_astream", "_acall", "_aclassify", "aembed_documents", "aembed_query",
+})  # fmt: skip
 
 _BEFORE_SENDING = frozenset({
     "_get_request_payload", "_get_request_params", "_convert_message_to_dict", "_format_messages",

@@ -14,11 +14,19 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 
 from apeiros_callbacks import Budget, Price, Session
-from apeiros_callbacks.call import Call, Ending, Outcome, Prompt
+from apeiros_callbacks.call import Call, Ending, OpenCall, Outcome, Prompt
 from apeiros_callbacks.display import session_html
-from apeiros_callbacks.errors import ConfigError, ModelDowngrade, Refused, UnknownCustomer
+from apeiros_callbacks.errors import (
+    BudgetExceeded,
+    ConfigError,
+    ModelDowngrade,
+    Refused,
+    StoppedByFinding,
+    UnknownCustomer,
+)
 from apeiros_callbacks.ledger import Ledger
 from apeiros_callbacks.money import Dollars
+from apeiros_callbacks.policy import Choice
 from apeiros_callbacks.prices import UnknownPricePolicy
 from apeiros_callbacks.recent import Recent
 from apeiros_callbacks.reported.plain import count, mapping, text
@@ -27,6 +35,7 @@ from langchain_apeiros.aborts import for_graphs, is_no_refusal
 from langchain_apeiros.ended import ending_of_error, error_name
 from langchain_apeiros.endpoints import at_address
 from langchain_apeiros.live import Live, Lives, Origin
+from langchain_apeiros.pause import ask_for_more
 from langchain_apeiros.prompts import chat_prompt, chunk_text, event_text, text_prompt
 from langchain_apeiros.rungs import rung_of
 from langchain_apeiros.runs import Runs, agent_of
@@ -84,7 +93,10 @@ class ApeirosHandler(BaseCallbackHandler):
         models: other names of listed models, for instance ``{"my-deployment": "azure:gpt-4o"}``.
         unknown_price: ``"refuse"``, ``"assume"`` or ``"allow"`` a model whose price is not known, while a
             budget in dollars is set.
-        on: actions by finding, for instance ``{"retry_loop": "raise"}``.
+        on: actions by finding, for instance ``{"retry_loop": "raise"}``: ``"ignore"``, ``"warn"``,
+            ``"raise"``, ``"downgrade"``, ``"pause"``, or a function of the finding. ``"pause"`` interrupts a
+            LangGraph run that has a checkpointer; ``Command(resume=1.00)`` goes on with a budget of that many
+            dollars, ``Command(resume=False)`` ends it.
         strict: hold the most that a call can cost, so that the budget is never passed; a call without
             ``max_tokens`` is refused.
         enforce: False watches only: what would be refused is logged and goes on.
@@ -118,7 +130,7 @@ class ApeirosHandler(BaseCallbackHandler):
         prices: Mapping[str, Price] | None = None,
         models: Mapping[str, str] | None = None,
         unknown_price: UnknownPricePolicy = "refuse",
-        on: Mapping[str, str] | None = None,
+        on: Mapping[str, Choice] | None = None,
         strict: bool = False,
         enforce: bool = True,
         abort: Abort = "graph",
@@ -356,11 +368,22 @@ class ApeirosHandler(BaseCallbackHandler):
             return
         try:
             call = self._call(run_id, parent, metadata, params, prompt, session)
-            live = Live(session, session.open_call(call), sent)
+            live = Live(session, self._admitted(call, session), sent)
         except Refused as refusal:
             raise self._refusal(refusal, run_id, origin) from refusal.__cause__
         live.lone = origin.put_first(self)
         self._lives.add(run_id, live, origin, batch_size)
+
+    def _admitted(self, call: Call, session: Session) -> OpenCall:
+        """Open a call; where a person is to be asked before it is refused, ask."""
+        while True:
+            try:
+                return session.open_call(call)
+            except (BudgetExceeded, StoppedByFinding) as refusal:
+                finding = "budget_exceeded" if isinstance(refusal, BudgetExceeded) else refusal.finding.type
+                if session.action_on(finding) != "pause":
+                    raise
+                ask_for_more(session, refusal, call.root)
 
     def _refusal(self, refusal: Refused, run_id: UUID, origin: Origin) -> Refused:
         """Take back what was opened for the run, by this handler and others of its kind: nothing is sent."""
