@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
-from langchain_core.runnables import RunnableLambda
+from langchain_core.runnables import RunnableConfig, RunnableLambda
+from langgraph.graph import START, MessagesState, StateGraph
 
 from apeiros_callbacks import Budget, BudgetExceeded, ConfigError, Price, Session
 from apeiros_callbacks.errors import InvalidBudget, UnknownCustomer
@@ -194,3 +195,27 @@ def test_a_tool_and_a_nested_model_count_for_their_run(serve: Any) -> None:
     assert handler.session.spent == Decimal(30)
     [(key, account)] = handler.session._scoping._parts.items()
     assert (key[0], account.spent_usd) == ("run", 30)
+
+
+def test_who_made_a_call(serve: Any) -> None:
+    model = model_of(serve(TEN))
+
+    def ask(state: MessagesState, config: RunnableConfig) -> Any:
+        return {"messages": [model.invoke("hi", config)]}
+
+    def graph(node: str, name: str | None = None) -> Any:
+        builder = StateGraph(MessagesState)
+        builder.add_node(node, ask)
+        builder.add_edge(START, node)
+        return builder.compile(name=name)
+
+    asked: Any = {"messages": [("user", "hi")]}
+    handler = handler_of()
+    config: Any = {"callbacks": [handler]}
+    graph("search", "researcher").invoke(asked, config)
+    graph("search").invoke(asked, config)
+    create_agent(model, [], name="writer").invoke(asked, config)
+    create_agent(model, []).invoke(asked, config)
+    graph("search", "researcher").invoke(asked, config | {"metadata": {"agent": "mine"}})
+    agents = [entry.agent for entry in handler.session.entries()]
+    assert agents == ["researcher", "search", "writer", None, "mine"]

@@ -20,6 +20,7 @@ PUBLIC = {
     "Detector",
     "Entry",
     "Finding",
+    "Ladder",
     "LedgerError",
     "Price",
     "Refused",

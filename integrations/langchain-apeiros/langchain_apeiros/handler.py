@@ -284,7 +284,7 @@ class ApeirosHandler(BaseCallbackHandler):
             tool = session.open_tool(
                 str(run_id),
                 str(name),
-                agent=agent_of(known),
+                agent=agent_of(known, self._runs.graph(parent_run_id)),
                 thread=_thread(known),
                 customer=self._customer_of(known, session),
                 root=self._runs.started(run_id, parent_run_id),
@@ -323,7 +323,7 @@ class ApeirosHandler(BaseCallbackHandler):
     ) -> None:
         """Note whose run this is. A decision model, which starts as a chain, is held or refused."""
         if run_type != "llm":
-            self._runs.started(run_id, parent_run_id)
+            self._runs.started(run_id, parent_run_id, kwargs.get("name"), kwargs.get("tags"))
             return
         known = metadata or {}
         self._open(run_id, parent_run_id, known, {}, lambda: text_prompt(str(inputs)), Sent())
@@ -416,7 +416,7 @@ class ApeirosHandler(BaseCallbackHandler):
             provider=_provider(metadata),
             model=_model(metadata, params),
             prompt=sent,
-            agent=agent_of(metadata),
+            agent=agent_of(metadata, self._runs.graph(parent)),
             thread=_thread(metadata),
             customer=self._customer_of(metadata, session),
             root=self._runs.root(run_id, parent),
@@ -453,6 +453,24 @@ class ApeirosHandler(BaseCallbackHandler):
             lambda: chat_prompt(messages, params, provider, name),
             self.session,
         )
+
+    def open_embedding(self, provider: str, model: str, texts: Sequence[str]) -> OpenCall:
+        """Hold what an embedding is expected to cost, as part of the run around it, or refuse it.
+
+        Args:
+            provider: whom it goes to, by the name that it is priced by.
+            model: the embedding model.
+            texts: what would be sent.
+
+        Raises:
+            Refused: it is not to be sent.
+        """
+        known = {**metadata_around(), "ls_provider": provider, "ls_model_name": model}
+        try:
+            call = self._call(uuid4(), None, known, {}, lambda: texts_prompt(texts), self.session)
+            return self.session.open_call(replace(call, kind="embedding"))
+        except Refused as refusal:
+            raise self._for_caller(refusal) from refusal.__cause__
 
     def _customer_of(self, metadata: Mapping[str, Any], session: Session) -> str | None:
         if self._customer is None or isinstance(self._customer, str):
