@@ -13,18 +13,25 @@ import pytest
 pytest.importorskip("langchain_openai", reason="this environment has no LangChain")
 
 from langchain.agents import create_agent
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import ConfigurableField
 from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
+from openai import OpenAI
 from pydantic import SecretStr
 
+import apeiros_callbacks as apeiros
 from apeiros_callbacks import BudgetExceeded, Session, open_ledger
 from apeiros_callbacks.ledger import Ledger
-from apeiros_callbacks.report import roll_up
+from apeiros_callbacks.report import roll_up, total
 from apeiros_callbacks.testing import Reply, ScriptedServer, ToolCall
-from langchain_apeiros import ApeirosHandler
+from langchain_apeiros import ApeirosHandler, ApeirosMiddleware, with_downgrade
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 LONG_QUESTION = "word " * 40_000
+TEN_CENTS = Reply("ok", input_tokens=40_000, output_tokens=50)
+"""On gpt-4o, $0.1005."""
 
 
 def python_blocks() -> list[str]:
@@ -46,6 +53,23 @@ def output_after(marker: str) -> str:
 def anonymous(shown: str) -> str:
     """What was shown, without the random name of its session."""
     return re.sub(r"\b[0-9a-f]{12}\b", "…", shown)
+
+
+def run(marker: str, names: dict[str, Any]) -> str:
+    """What an example prints."""
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown):
+        exec(python_after(marker), names)  # noqa: S102 - it is our own page
+    return anonymous(shown.getvalue())
+
+
+def chat_models(server: ScriptedServer, *names: str) -> list[ChatOpenAI]:
+    return [ChatOpenAI(model=name, base_url=server.openai_url, api_key=SecretStr("test")) for name in names]
+
+
+def search(word: str) -> str:
+    """Search for a word."""
+    return word
 
 
 def test_the_example_prints_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,10 +98,7 @@ def test_a_session_is_shared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 def test_a_cheaper_fallback_is_served() -> None:
     with ScriptedServer([Reply("ok", input_tokens=10, output_tokens=10)]) as server:
-        dear, cheap = (
-            ChatOpenAI(model=name, base_url=server.openai_url, api_key=SecretStr("test"))
-            for name in ("gpt-4", "gpt-4o-mini")
-        )
+        dear, cheap = chat_models(server, "gpt-4", "gpt-4o-mini")
         handler = ApeirosHandler(budget=0.01)
         names = {"dear": dear, "cheap": cheap, "handler": handler, "BudgetExceeded": BudgetExceeded}
         exec(python_after("fallback"), names)  # noqa: S102
@@ -135,6 +156,138 @@ def test_a_ledger_is_read_later_and_a_stream_without_usage_is_counted(
     ledgers[0].close()
     assert [entry.usage_certainty for entry in names["entries"]] == ["estimated", "reported"]
     assert shown.getvalue() == f"gpt-4o 2 {session.spent}\n"
+
+
+def test_a_chain_goes_on_with_a_cheaper_model() -> None:
+    with ScriptedServer([TEN_CENTS]) as server:
+        dear, cheap = chat_models(server, "gpt-4o", "gpt-4o-mini")
+        names: dict[str, Any] = {
+            "dear": dear,
+            "cheap": cheap,
+            "handler": ApeirosHandler(budget=0.40),
+            "prompt": ChatPromptTemplate.from_messages([("user", "{question}")]),
+            "questions": [f"{i} {LONG_QUESTION}" for i in range(3)],
+            "StrOutputParser": StrOutputParser,
+            "with_downgrade": with_downgrade,
+        }
+        assert run("downgrade", names) == anonymous(output_after("downgrade-output"))
+
+
+def test_alternatives_forget_their_choice_where_tools_are_bound() -> None:
+    with ScriptedServer([TEN_CENTS]) as server:
+        dear, cheap = chat_models(server, "gpt-4o", "gpt-4o-mini")
+        either: Any = dear.configurable_alternatives(
+            ConfigurableField("model"), default_key="dear", cheap=cheap
+        )
+        for model in (either, either.bind_tools([search])):
+            model.invoke("hello", {"configurable": {"model": "cheap"}})
+        assert [request.model for request in server.requests] == ["gpt-4o-mini", "gpt-4o"]
+
+
+def test_agents_have_ladders_of_their_own() -> None:
+    with ScriptedServer([TEN_CENTS]) as server:
+        dear, cheap, cheapest = chat_models(server, "gpt-4o", "gpt-4o-mini", "gpt-4.1-nano")
+        names: dict[str, Any] = {
+            "dear": dear,
+            "cheap": cheap,
+            "cheapest": cheapest,
+            "search": search,
+            "create_agent": create_agent,
+            "ApeirosHandler": ApeirosHandler,
+            "ApeirosMiddleware": ApeirosMiddleware,
+        }
+        run("ladders", names)
+        handler = names["handler"]
+        for agent in (names["researcher"], names["writer"]):
+            for i in range(3):
+                agent.invoke({"messages": [("user", f"{i} {LONG_QUESTION}")]}, {"callbacks": [handler]})
+        asked = [request.model for request in server.requests]
+        assert asked == ["gpt-4o", "gpt-4o", "gpt-4o-mini", "gpt-4o", "gpt-4o", "gpt-4o"]
+    assert handler.session.entries()[2].routed_why.startswith("50% of the budget of agent researcher")
+
+
+def test_an_agent_ends_gracefully() -> None:
+    script = [
+        Reply("", [ToolCall("search", {"word": "sky"})], input_tokens=100_000, output_tokens=20),
+        Reply("blue", input_tokens=100_300, output_tokens=20),
+    ]
+    with ScriptedServer(script) as server:
+        names = {
+            "model": chat_models(server, "gpt-4o")[0],
+            "search": search,
+            "handler": ApeirosHandler(budget=0.30),
+            "create_agent": create_agent,
+            "ApeirosMiddleware": ApeirosMiddleware,
+        }
+        # How long the tool's answer is, is counted with tiktoken's files where they are.
+        said, written = (
+            re.sub(r"about \$0\.250\d", "about …", text)
+            for text in (run("end", names), anonymous(output_after("end-output")))
+        )
+        assert said == written
+        assert server.request_count == 1
+
+
+def test_customers_have_a_handler_together_and_threads_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with ScriptedServer([TEN_CENTS]) as server:
+        model = chat_models(server, "gpt-4o")[0]
+        agent = create_agent(model, [], name="researcher", checkpointer=InMemorySaver())
+        names: dict[str, Any] = {
+            "agent": agent,
+            "ApeirosHandler": ApeirosHandler,
+            "open_ledger": open_ledger,
+            "total": total,
+        }
+        assert run("customers", names) == "0.1005\n"
+        handler = names["handler"]
+        question: Any = {"messages": [("user", "Look into it.")]}
+        with pytest.raises(BudgetExceeded, match="agent researcher in thread 7"):
+            agent.invoke(question, names["config"])
+        other: Any = {"configurable": {"thread_id": "8"}, "metadata": {"customer": "globex"}}
+        agent.invoke(question, names["config"] | other)
+        in_metadata: Any = {"callbacks": [handler], "metadata": {"thread_id": "9", "customer": "globex"}}
+        for _ in range(4):
+            model.invoke("Look into it.", in_metadata)
+        with pytest.raises(BudgetExceeded, match="for thread 9"):
+            model.invoke("Look into it.", in_metadata)
+        handler.session.raise_budget(to=0.40, agent="researcher")
+    assert len(handler.session.ledger.entries("customer:globex")) == 5
+    handler.session.ledger.close()
+
+
+def test_a_session_records_without_callbacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ScriptedServer([TEN_CENTS]) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.openai_url)
+        monkeypatch.setenv("OPENAI_API_KEY", "test")
+        model = chat_models(server, "gpt-4o")[0]
+        names = {
+            "agent": create_agent(model, []),
+            "messages": [{"role": "user", "content": "hello"}],
+            "OpenAI": OpenAI,
+        }
+        try:
+            assert run("ambient", names) == output_after("ambient-output")
+            apeiros.start_session(budget=0.15, on_exceeded="raise")
+            model.invoke(LONG_QUESTION)
+            with pytest.raises(BudgetExceeded):
+                model.invoke(f"{LONG_QUESTION}?")
+            assert apeiros.end_session()["calls"] == 1
+        finally:
+            apeiros.uninstrument()
+
+
+def test_a_budget_can_be_watched() -> None:
+    with ScriptedServer([TEN_CENTS]) as server:
+        names = {
+            "model": chat_models(server, "gpt-4o")[0],
+            "questions": [f"{i} {LONG_QUESTION}" for i in range(3)],
+            "ApeirosHandler": ApeirosHandler,
+        }
+        assert run("watch", names) == anonymous(output_after("watch-output"))
+        assert server.request_count == 3
 
 
 def test_links_lead_somewhere() -> None:

@@ -48,3 +48,20 @@ def test_the_first_notebook_shows_the_refusal() -> None:
         if "text/html" in output.get("data", {})
     ]
     assert any("critical: budget_exceeded" in shown for shown in html)
+
+
+def test_the_second_notebook_steps_down_and_saves() -> None:
+    notebook = nbformat.read(NOTEBOOKS[1], as_version=4)
+    text = "\n".join("".join(shown) for shown in outputs(notebook))
+    assert "agent researcher in session stopped has $0.30" in text
+    steps = re.findall(
+        r"^(\w+) +(gpt-\S+) +(gpt-\S+) +[\d.]+  \d+% of the budget of agent", text, re.MULTILINE
+    )
+    assert steps == [
+        ("researcher", "gpt-4o-mini", "gpt-4o"),
+        ("researcher", "gpt-4o-mini", "gpt-4o"),
+        ("writer", "gpt-4.1-mini", "gpt-4.1"),
+        ("writer", "gpt-4.1-nano", "gpt-4.1"),
+    ]
+    assert "saved $0.2607 of $0.5540: 47%" in text
+    assert "12 calls" in text
