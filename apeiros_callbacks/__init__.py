@@ -21,9 +21,9 @@ from apeiros_callbacks.errors import (
 )
 from apeiros_callbacks.ledger import open_ledger
 from apeiros_callbacks.prices import Price
+from apeiros_callbacks.routing import Ladder
 from apeiros_callbacks.scopes import Budget
 from apeiros_callbacks.sdk import end_session, get_state, instrument, start_session, uninstrument, wrap
-from apeiros_callbacks.routing import Ladder
 from apeiros_callbacks.session import Session
 from apeiros_callbacks.usage import Usage
 

@@ -92,7 +92,7 @@ class Call:
 
     @property
     def most_output(self) -> int | None:
-        """The most tokens that it may write, all choices together; None where nothing says. Vectors are none."""
+        """The most tokens that it may write, all choices together; None where nothing says."""
         if self.kind in {"embedding", "rerank"}:
             return 0
         return None if self.max_output_tokens is None else self.max_output_tokens * self.choices

@@ -100,8 +100,8 @@ class Estimator:
         and the session decides what to do about it.
         """
         if self.strict:
-            declared = call.max_output_tokens
-            output = self._output(call) if declared is None else declared * call.choices
+            most = call.most_output
+            output = self._output(call) if most is None else most
             return Estimate(bound_input(call.prompt), output, 0, 0)
         lane = self._lanes.get_or_make(_lane_key(call), _Lane)
         marks = call.prompt.marks
@@ -112,6 +112,8 @@ class Estimator:
         if first_new < len(marks):
             counter = text_counter(call.provider, call.model)
             counted = self._count(counter, call.prompt, first_new)
+            if call.kind == "llm":
+                counted += (len(marks) - first_new) * MESSAGE_TOKENS
             ratio = self._ratios.get((call.provider, call.model))
             new = round(counted * (counter.scale if ratio is None else ratio))
         else:
@@ -138,9 +140,8 @@ class Estimator:
         # A copy: another thread may add an answer meanwhile.
         answers = tuple(self._answers.get(_answer_key(call)) or ())
         expected = max(answers, default=COLD_OUTPUT_TOKENS * call.choices)
-        if call.max_output_tokens is None:
-            return expected
-        return min(expected, call.max_output_tokens * call.choices)
+        most = call.most_output
+        return expected if most is None else min(expected, most)
 
     def _count(self, counter: TokenCounter, prompt: Prompt, first: int) -> int:
         counted = self._counted
@@ -152,7 +153,7 @@ class Estimator:
             tokens = counted.get(key)
             if tokens is None:
                 piece = prompt.piece(i)
-                tokens = counter.count(piece.text) + piece.more_tokens + MESSAGE_TOKENS
+                tokens = counter.count(piece.text) + piece.more_tokens
                 if len(counted) >= _COUNTED_MESSAGES:
                     counted.clear()
                 counted[key] = tokens

@@ -14,8 +14,8 @@ __all__ = ["Attempt", "Detector", "Finding", "Lane", "Severity", "Step", "share_
 
 Severity: TypeAlias = Literal["notice", "warning", "critical"]
 
-Lane: TypeAlias = tuple[str | None, str | None]
-"""Agent and conversation."""
+Lane: TypeAlias = tuple[str | None, str | None, str]
+"""Agent and conversation; and the kind, of what is no step of a conversation: an embedding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ usage/          what an answer says about its usage
 aborts.py       a refusal that stays one under LangGraph
 routing.py      with_downgrade: a ladder of models that behaves as one
 middleware.py   ApeirosMiddleware, for ``create_agent``
+embeddings.py   BudgetedEmbeddings, since LangChain's embeddings send no events
 pause.py        asking a person before a call is refused
 rungs.py        how a model says where on a ladder it is
 ambient.py      instrument() and uninstrument(), which ``apeiros_callbacks`` calls
@@ -20,13 +21,21 @@ import os
 from typing import TYPE_CHECKING
 
 from langchain_apeiros.ambient import instrument, uninstrument
+from langchain_apeiros.embeddings import BudgetedEmbeddings
 from langchain_apeiros.handler import ApeirosHandler
 from langchain_apeiros.routing import with_downgrade
 
 if TYPE_CHECKING:
     from langchain_apeiros.middleware import ApeirosMiddleware
 
-__all__ = ["ApeirosHandler", "ApeirosMiddleware", "instrument", "uninstrument", "with_downgrade"]
+__all__ = [
+    "ApeirosHandler",
+    "ApeirosMiddleware",
+    "BudgetedEmbeddings",
+    "instrument",
+    "uninstrument",
+    "with_downgrade",
+]
 
 if os.environ.get("APEIROS_INSTRUMENT") == "1":
     instrument()

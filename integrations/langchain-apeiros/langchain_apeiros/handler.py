@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, ParamSpec, TypeAlias, get_args
 from uuid import UUID, uuid4
 
@@ -36,9 +37,9 @@ from langchain_apeiros.ended import ending_of_error, error_name
 from langchain_apeiros.endpoints import at_address
 from langchain_apeiros.live import Live, Lives, Origin
 from langchain_apeiros.pause import ask_for_more
-from langchain_apeiros.prompts import chat_prompt, chunk_text, event_text, text_prompt
+from langchain_apeiros.prompts import chat_prompt, chunk_text, event_text, text_prompt, texts_prompt
 from langchain_apeiros.rungs import rung_of
-from langchain_apeiros.runs import Runs, agent_of
+from langchain_apeiros.runs import Runs, agent_of, metadata_around
 from langchain_apeiros.usage import Sent, read_cut, read_decision, read_outcome, with_report_of
 
 __all__ = ["ApeirosHandler"]
@@ -468,7 +469,7 @@ class ApeirosHandler(BaseCallbackHandler):
         known = {**metadata_around(), "ls_provider": provider, "ls_model_name": model}
         try:
             call = self._call(uuid4(), None, known, {}, lambda: texts_prompt(texts), self.session)
-            return self.session.open_call(replace(call, kind="embedding"))
+            return self._admitted(replace(call, kind="embedding"), self.session)
         except Refused as refusal:
             raise self._for_caller(refusal) from refusal.__cause__
 

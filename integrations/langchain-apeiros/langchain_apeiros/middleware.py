@@ -10,17 +10,15 @@ from typing import Any, Literal, TypeAlias, get_args
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, ToolMessage
-from langchain_core.runnables.config import var_child_runnable_config
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from apeiros_callbacks.call import Call
 from apeiros_callbacks.errors import BudgetExceeded, ConfigError, ModelDowngrade
-from apeiros_callbacks.reported.plain import mapping
 from apeiros_callbacks.routing import Ladder
 from langchain_apeiros.handler import ApeirosHandler
 from langchain_apeiros.routing import marked, rung_models
-from langchain_apeiros.runs import agent_of
+from langchain_apeiros.runs import agent_of, metadata_around
 
 __all__ = ["ApeirosMiddleware", "ExitBehavior"]
 
@@ -128,7 +126,7 @@ class ApeirosMiddleware(AgentMiddleware[Any, Any, Any]):
             return self._told(request, stop)
 
     def _models(self, request: ModelRequest[Any]) -> list[BaseChatModel]:
-        agent = agent_of(_metadata())
+        agent = agent_of(metadata_around())
         rungs = self._rungs.get(agent or "*") or self._rungs.get("*")
         return rungs or [marked(request.model, self._handler, {})]
 
@@ -138,7 +136,7 @@ class ApeirosMiddleware(AgentMiddleware[Any, Any, Any]):
         if request.tools:
             bound["tools"] = [convert_to_openai_tool(tool) for tool in request.tools]
         system = [] if request.system_message is None else [request.system_message]
-        call = self._handler.call_of(model, [*system, *request.messages], _metadata(), **bound)
+        call = self._handler.call_of(model, [*system, *request.messages], metadata_around(), **bound)
         if self._clamp:
             affordable = self._handler.session.affordable_output(call)
             most = call.max_output_tokens or _ANY_MODEL_WRITES + 1
@@ -166,12 +164,6 @@ class ApeirosMiddleware(AgentMiddleware[Any, Any, Any]):
         said = f"The budget is used up: {stop}"
         call = request.tool_call
         return ToolMessage(said, tool_call_id=call["id"], name=call["name"], status="error")
-
-
-def _metadata() -> Mapping[str, Any]:
-    """The metadata of the run that this is part of."""
-    config = var_child_runnable_config.get()
-    return {} if config is None else mapping(config.get("metadata"))
 
 
 def _maximum(model: BaseChatModel) -> str:

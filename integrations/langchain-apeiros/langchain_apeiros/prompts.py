@@ -13,7 +13,7 @@ from apeiros_callbacks.call import Piece, Prompt
 from apeiros_callbacks.reported.plain import items, mapping, text
 from apeiros_callbacks.tokens import image_size, media_tokens
 
-__all__ = ["answer_text", "chat_prompt", "chunk_text", "event_text", "text_prompt"]
+__all__ = ["answer_text", "chat_prompt", "chunk_text", "event_text", "text_prompt", "texts_prompt"]
 
 _SCHEMAS = (
     "tools", "functions", "response_format", "output_config", "response_schema", "response_json_schema",
@@ -67,6 +67,11 @@ _OWN_TOOLS = ("function", "custom", "bash_", "text_editor_", "computer_", "memor
 def text_prompt(prompt: str) -> Prompt:
     """The prompt of a completion model."""
     return Prompt((hash(prompt),), lambda _: Piece(prompt))
+
+
+def texts_prompt(texts: Sequence[str]) -> Prompt:
+    """What an embedding model is sent."""
+    return Prompt(tuple([hash(text) for text in texts]), lambda i: Piece(texts[i]))
 
 
 def _message_mark(message: BaseMessage) -> int:
