@@ -1,0 +1,168 @@
+"""A limit that processes share, for each day, week or month of its own time zone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from decimal import Decimal
+from functools import lru_cache
+from typing import Literal, TypeAlias, get_args
+from zoneinfo import ZoneInfo
+
+from apeiros_callbacks.errors import ConfigError
+from apeiros_callbacks.money import Dollars, exact_usd
+
+__all__ = [
+    "Cap",
+    "Period",
+    "customer_scope",
+    "period_end",
+    "period_of",
+    "period_scope",
+    "period_start",
+    "zone_of",
+]
+
+Period: TypeAlias = Literal["day", "week", "month"]
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Cap:
+    """What one scope, such as a customer, may spend in each period.
+
+    Args:
+        scope: whose limit it is, for instance ``"customer:acme"``.
+        usd: US dollars for each period; None for no limit.
+        alert_at: US dollars of a period at which somebody is told; None for never.
+        period: ``"day"``, ``"week"`` (from Monday, as ISO 8601 counts) or ``"month"``.
+        timezone: the IANA name of the zone whose midnight divides the periods.
+        plan_price: US dollars that the customer pays for a period, for the margin in reports.
+
+    Raises:
+        ConfigError: an amount, the period or the time zone is not valid.
+
+    Example:
+        >>> from datetime import UTC
+        >>> cap = Cap("customer:acme", usd=250, timezone="America/Los_Angeles")
+        >>> cap.period_at(datetime(2026, 11, 1, 6, 59, tzinfo=UTC))
+        '2026-10'
+    """
+
+    scope: str
+    usd: Decimal | None
+    alert_at: Decimal | None
+    period: Period
+    timezone: str
+    plan_price: Decimal | None
+
+    def __init__(
+        self,
+        scope: str,
+        *,
+        usd: Dollars | None = None,
+        alert_at: Dollars | None = None,
+        period: Period = "month",
+        timezone: str = "UTC",
+        plan_price: Dollars | None = None,
+    ) -> None:
+        if not isinstance(scope, str) or not scope:
+            raise ConfigError(f"a cap needs a scope such as 'customer:acme', got {scope!r}")
+        if period not in get_args(Period):
+            raise ConfigError(f'period must be "day", "week" or "month", got {period!r}')
+        zone_of(timezone)
+        object.__setattr__(self, "scope", scope)
+        object.__setattr__(self, "usd", None if usd is None else exact_usd(usd, "usd"))
+        object.__setattr__(self, "alert_at", None if alert_at is None else exact_usd(alert_at, "alert_at"))
+        object.__setattr__(self, "period", period)
+        object.__setattr__(self, "timezone", timezone)
+        price = None if plan_price is None else exact_usd(plan_price, "plan_price")
+        object.__setattr__(self, "plan_price", price)
+
+    def period_at(self, moment: datetime) -> str:
+        """The name of the period that a moment is in: ``2026-11-25``, ``2026-W48`` or ``2026-11``."""
+        return period_of(moment, self.period, self.timezone)
+
+
+def period_of(moment: datetime, period: Period = "month", timezone: str = "UTC") -> str:
+    """The name of the period that a moment is in, in a time zone.
+
+    Example:
+        >>> from datetime import UTC
+        >>> moment = datetime(2026, 12, 31, 23, 30, tzinfo=UTC)
+        >>> period_of(moment), period_of(moment, "day", "Europe/Berlin"), period_of(moment, "week")
+        ('2026-12', '2027-01-01', '2026-W53')
+    """
+    there = moment.astimezone(zone_of(timezone))
+    if period == "day":
+        return f"{there:%Y-%m-%d}"
+    if period == "week":
+        year, week, _ = there.isocalendar()
+        return f"{year}-W{week:02}"
+    return f"{there:%Y-%m}"
+
+
+def period_start(name: str, timezone: str = "UTC") -> datetime:
+    """The moment at which a period begins.
+
+    Raises:
+        ConfigError: it is no period's name.
+
+    Example:
+        >>> period_start("2026-11", "America/New_York").isoformat()
+        '2026-11-01T00:00:00-04:00'
+    """
+    try:
+        if "-W" in name:
+            day = datetime.strptime(f"{name}-1", "%G-W%V-%u")  # noqa: DTZ007 - the zone is added below
+        else:
+            day = datetime.strptime(name, "%Y-%m-%d" if name.count("-") == 2 else "%Y-%m")  # noqa: DTZ007
+    except ValueError:
+        raise ConfigError(f"write a month such as '2026-11', got {name!r}") from None
+    return datetime.combine(day.date(), time(), zone_of(timezone))
+
+
+def period_end(name: str, timezone: str = "UTC") -> datetime:
+    """The moment at which a period ends and the next begins."""
+    start = period_start(name, timezone)
+    if "-W" in name:
+        days = 7
+    elif name.count("-") == 2:
+        days = 1
+    else:
+        days = ((start.replace(day=1) + timedelta(days=32)).replace(day=1) - start.replace(day=1)).days
+    return datetime.combine((start + timedelta(days=days)).date(), time(), start.tzinfo)
+
+
+def customer_scope(customer_id: str) -> str:
+    """The scope that a customer's entries are charged to.
+
+    Example:
+        >>> customer_scope("acme")
+        'customer:acme'
+    """
+    return f"customer:{customer_id}"
+
+
+def period_scope(scope: str, period: str) -> str:
+    """The scope of one period of a scope.
+
+    Example:
+        >>> period_scope("customer:acme", "2026-11")
+        'customer:acme/2026-11'
+    """
+    return f"{scope}/{period}"
+
+
+@lru_cache(maxsize=256)
+def zone_of(name: str) -> ZoneInfo:
+    """The time zone of an IANA name.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, TypeError, KeyError):
+        raise ConfigError(
+            f"there is no time zone {name!r}: write an IANA name such as 'Europe/Berlin'"
+        ) from None
