@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import gc
 import socket
 from decimal import Decimal
 from typing import Any
@@ -107,6 +108,35 @@ def test_a_call_cancelled_before_it_is_sent_leaves_nothing(serve: Any, name: str
     assert handler.session.entries() == []
     assert handler.session.open_holds == 0
     assert handler.session.spent == 0
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+@pytest.mark.parametrize("how", ["ainvoke", "astream"])
+def test_a_call_cancelled_at_any_point_is_an_entry_if_it_was_sent(serve: Any, name: str, how: str) -> None:
+    async def cancelled(after: int, handler: ApeirosHandler, model: Any) -> None:
+        config = {"callbacks": [handler]}
+        if how == "ainvoke":
+            task = asyncio.ensure_future(model.ainvoke("hello", config))
+        else:
+            task = asyncio.ensure_future(anext(model.astream("hello", config)))
+        for _ in range(after):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    sent: list[int] = []
+    for rounds in range(1, 100):
+        if sent[-3:] == [1, 1, 1]:
+            break
+        server, handler = serve(Reply("too late", delay=30)), handler_of()
+        asyncio.run(cancelled(rounds, handler, client(name, server)))
+        gc.collect()
+        entries = handler.session.entries()
+        server.wait_for_requests(len(entries), 5)
+        assert (server.request_count, handler.session.open_holds) == (len(entries), 0), f"{rounds} rounds"
+        sent.append(len(entries))
+    assert set(sent) == {0, 1}, "some before it was sent, and some after"
 
 
 @pytest.mark.parametrize("name", CLIENTS)

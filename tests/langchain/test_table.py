@@ -12,6 +12,7 @@ import asyncio
 import gc
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import pytest
@@ -118,6 +119,8 @@ def run(name: str, way: Way, outcome: str, server: ScriptedServer) -> tuple[Cell
         saw = type(error).__name__
     gc.collect()
     lines = [entry for entry in handler.session.entries() if entry.kind != "tool"]
+    with suppress(TimeoutError):  # what a client wrote before it hung up may not have been read yet
+        server.wait_for_requests(len(lines), 5)
     kinds = [line.usage_certainty if line.kind == "llm" else line.kind for line in lines]
     return Cell(server.request_count, dict(Counter(kinds)), handler.session.open_holds, saw), handler
 

@@ -108,18 +108,24 @@ def error_name(error: BaseException, response: LLMResult | None = None) -> str:
 def _ending_of_cancel(error: BaseException) -> Ending:
     """Tell from where a call was interrupted whether it had been sent.
 
-    It had not while the integration's own code was not entered yet, or while the HTTP client was still
-    connecting, waiting for a free connection, or writing the headers. In any other place it may have been.
+    It had not while the integration's own code was not entered yet, while the provider's SDK looked up the
+    platform for a header, or while the HTTP client was still connecting, waiting for a free connection, or
+    writing the headers. In any other place it may have been.
     """
     entered = False
     for trace in _tracebacks(error):
         frames = _frames(trace)
         entered = entered or any(function in _PROVIDERS_OWN for _, function in frames)
+        if any(module.endswith(_PLATFORM) for module, _ in frames):
+            return "unsent"
         http = [function for module, function in frames if module.startswith("httpcore")]
         if http and not any(function.startswith(_SENDING) for function in http):
             return "unsent"
     return "cut" if entered else "unsent"
 
+
+# Where openai 3 and anthropic 2 ask a thread what system they run on, before the first request of a client.
+_PLATFORM = "._utils._sync"
 
 # Of httpcore and httpcore2, for HTTP 1 and 2: a request without its body is none.
 _SENDING = ("_send_request_body", "_send_stream_data", "_send_end_stream", "_receive_")
