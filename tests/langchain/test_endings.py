@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import socket
 from decimal import Decimal
 from typing import Any
@@ -15,6 +14,7 @@ from apeiros_callbacks import BudgetExceeded, Price
 from apeiros_callbacks.testing import Reply
 from langchain_apeiros import ApeirosHandler
 from tests.langchain.clients import client, openai
+from tests.langchain.garbage import collect
 
 CLIENTS = ["openai", "anthropic"]
 PER_TOKEN = Price(input=1, output=1)
@@ -130,7 +130,7 @@ def test_a_call_cancelled_at_any_point_is_an_entry_if_it_was_sent(serve: Any, na
             break
         server, handler = serve(Reply("too late", delay=30)), handler_of()
         asyncio.run(cancelled(rounds, handler, client(name, server)))
-        gc.collect()
+        collect(handler)
         entries = handler.session.entries()
         server.wait_for_requests(len(entries), 5)
         assert (server.request_count, handler.session.open_holds) == (len(entries), 0), f"{rounds} rounds"
@@ -145,7 +145,7 @@ def test_an_abandoned_stream_is_settled_for_what_came(serve: Any, name: str) -> 
     for i, _ in enumerate(model.stream("word " * 100, {"callbacks": [handler]})):
         if i == 10:
             break
-    gc.collect()
+    collect(handler)
     [entry] = handler.session.entries()
     assert entry.usage_certainty == "estimated"
     assert 5 <= entry.usage.output_tokens < 50
@@ -197,7 +197,7 @@ def test_a_stream_is_cut_when_the_budget_is_reached(serve: Any, name: str, how: 
     # The chunk that reached the limit had come already: it is paid for, and nothing after it.
     assert Decimal(85) <= handler.session.spent <= Decimal(102)
     assert handler.session.open_holds == 0
-    gc.collect()
+    collect(handler)
 
 
 def test_another_handler_that_raises_at_the_end_does_not_hide_ours(serve: Any) -> None:

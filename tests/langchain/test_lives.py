@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import gc
 import os
 import pickle
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from apeiros_callbacks.errors import Unbounded
 from apeiros_callbacks.testing import Reply, Request
 from langchain_apeiros import ApeirosHandler
 from tests.langchain.clients import client
+from tests.langchain.garbage import collect
 
 CLIENTS = ["openai", "anthropic"]
 A_DOLLAR_A_TOKEN = {"*": Price(input=1_000_000, output=1_000_000)}
@@ -125,7 +125,7 @@ def test_a_neighbour_that_raises_leaves_no_call_open(
     handlers = [handler, Raises(hook)] if ours_first else [Raises(hook), handler]
     with pytest.raises(RuntimeError, match="a neighbour failed"):
         run(client("openai", server, stream_usage=True), how, "hello", handlers)
-    gc.collect()
+    collect(handler)
     entries = handler.session.entries()
     assert handler.session.open_holds == 0
     if hook == "on_llm_end":
@@ -150,7 +150,7 @@ def test_a_typed_stream_that_is_dropped_is_settled_for_what_came(serve: Any, nam
             break
     assert handler.session.open_holds == 1
     del stream, _
-    gc.collect()
+    collect(handler)
     [entry] = handler.session.entries()
     assert (entry.usage_certainty, entry.error) == ("estimated", "abandoned")
     assert 3 <= entry.usage.output_tokens < 50

@@ -9,7 +9,6 @@ that are left open, and what the caller saw.
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,6 +20,7 @@ from apeiros_callbacks import Price
 from apeiros_callbacks.testing import Reply, ScriptedServer
 from langchain_apeiros import ApeirosHandler
 from tests.langchain.clients import client
+from tests.langchain.garbage import collect
 from tests.langchain.ways import WAYS, WORDS, Way, answer, call
 
 CLIENTS = ["openai", "anthropic"]
@@ -117,7 +117,7 @@ def run(name: str, way: Way, outcome: str, server: ScriptedServer) -> tuple[Cell
             call(way, model, handler, stop=8 if outcome == "abandon" else None)
     except BaseException as error:  # noqa: BLE001 - what the caller saw is what is tested
         saw = type(error).__name__
-    gc.collect()
+    collect(handler)
     lines = [entry for entry in handler.session.entries() if entry.kind != "tool"]
     with suppress(TimeoutError):  # what a client wrote before it hung up may not have been read yet
         server.wait_for_requests(len(lines), 5)
