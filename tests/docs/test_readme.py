@@ -27,6 +27,7 @@ from apeiros_callbacks.ledger import Ledger
 from apeiros_callbacks.report import roll_up, total
 from apeiros_callbacks.testing import Reply, ScriptedServer, ToolCall
 from langchain_apeiros import ApeirosHandler, ApeirosMiddleware, with_downgrade
+from langchain_apeiros.alternatives import LostChoiceWarning
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 LONG_QUESTION = "word " * 40_000
@@ -179,7 +180,9 @@ def test_alternatives_forget_their_choice_where_tools_are_bound() -> None:
         either: Any = dear.configurable_alternatives(
             ConfigurableField("model"), default_key="dear", cheap=cheap
         )
-        for model in (either, either.bind_tools([search])):
+        with pytest.warns(LostChoiceWarning, match="with_downgrade"):
+            bound = either.bind_tools([search])
+        for model in (either, bound):
             model.invoke("hello", {"configurable": {"model": "cheap"}})
         assert [request.model for request in server.requests] == ["gpt-4o-mini", "gpt-4o"]
 

@@ -13,6 +13,7 @@ middleware.py   ApeirosMiddleware, for ``create_agent``
 embeddings.py   BudgetedEmbeddings, since LangChain's embeddings send no events
 pause.py        asking a person before a call is refused
 rungs.py        how a model says where on a ladder it is
+alternatives.py a warning where LangChain forgets which model was chosen
 ambient.py      instrument() and uninstrument(), which ``apeiros_callbacks`` calls
 demo.py         what ``apeiros demo`` runs
 """
@@ -20,6 +21,7 @@ demo.py         what ``apeiros demo`` runs
 import os
 from typing import TYPE_CHECKING
 
+from langchain_apeiros.alternatives import watch
 from langchain_apeiros.ambient import instrument, uninstrument
 from langchain_apeiros.embeddings import BudgetedEmbeddings
 from langchain_apeiros.handler import ApeirosHandler
@@ -37,6 +39,7 @@ __all__ = [
     "with_downgrade",
 ]
 
+watch()
 if os.environ.get("APEIROS_INSTRUMENT") == "1":
     instrument()
 
