@@ -65,7 +65,7 @@ class Cap:
         timezone: str = "UTC",
         plan_price: Dollars | None = None,
     ) -> None:
-        if not isinstance(scope, str) or not scope:
+        if not isinstance(scope, str) or not scope:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(f"a cap needs a scope such as 'customer:acme', got {scope!r}")
         if period not in get_args(Period):
             raise ConfigError(f'period must be "day", "week" or "month", got {period!r}')

@@ -48,7 +48,7 @@ class Ladder(Generic[M]):
                 f"a Ladder of {len(models)} models steps down {len(models) - 1} times: at= has {len(self.at)}"
             )
         for share in self.at:
-            if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
+            if not _is_share(share):
                 raise ConfigError(f"a share of the budget must be above 0 and at most 1, got {share!r}")
         if list(self.at) != sorted(self.at):
             raise ConfigError(f"the shares of a Ladder must not go down, got at={self.at}")
@@ -79,6 +79,10 @@ class Rung(NamedTuple):
     def is_left_at(self, share: float) -> bool:
         """Whether the ladder has stepped down from here when that share of the budget is spent."""
         return bisect_right(self.at, share) > self.place
+
+
+def _is_share(value: object) -> bool:
+    return not isinstance(value, bool) and isinstance(value, int | float) and 0 < value <= 1
 
 
 def _default(steps: int) -> tuple[float, ...]:

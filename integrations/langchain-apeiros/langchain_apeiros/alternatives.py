@@ -38,7 +38,7 @@ def _watching(make: Callable[..., Any]) -> Callable[..., Any]:
         # Only now is the class there: its module takes half a second to import when nothing else has.
         from langchain_core.runnables.configurable import DynamicRunnable
 
-        attribute = DynamicRunnable.__getattr__
+        attribute: Any = DynamicRunnable.__getattr__  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         if not hasattr(attribute, _WATCHED):
             DynamicRunnable.__getattr__ = _warns_in(attribute)  # type: ignore[method-assign]
         return make(*args, **kwargs)

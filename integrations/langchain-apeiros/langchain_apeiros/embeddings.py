@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 from langchain_core.embeddings import Embeddings
@@ -56,7 +56,7 @@ class BudgetedEmbeddings(Embeddings):
         model: str | None = None,
         provider: str | None = None,
     ) -> None:
-        if not isinstance(embeddings, Embeddings):
+        if not isinstance(embeddings, Embeddings):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(f"embeddings must be a LangChain embedding model, got {embeddings!r}")
         self._embeddings = embeddings
         self._handler = handler
@@ -88,7 +88,7 @@ class BudgetedEmbeddings(Embeddings):
             return await self._embeddings.aembed_query(text)
 
     @contextmanager
-    def _counted(self, texts: Sequence[str]) -> Iterator[None]:
+    def _counted(self, texts: Sequence[str]) -> Generator[None]:
         """Open a call, and close it however it ends."""
         session = self._handler.session
         call_id = self._handler.open_embedding(self._provider, self._model, texts).call.id

@@ -80,10 +80,11 @@ def chat_model(model: object) -> BaseChatModel:
 def marked(model: BaseChatModel, handler: ApeirosHandler, metadata: Mapping[str, object]) -> BaseChatModel:
     """A copy of a model with a handler and more metadata of its own."""
     own: Any = model.callbacks
+    callbacks: Any
     if own is None:
-        callbacks: Any = [handler]
+        callbacks = [handler]
     elif isinstance(own, list):
-        callbacks = own if handler in own else [*own, handler]
+        callbacks = own if handler in own else [*own, handler]  # pyright: ignore[reportUnknownVariableType]
     else:
         callbacks = own.copy()
         callbacks.add_handler(handler)
@@ -92,5 +93,5 @@ def marked(model: BaseChatModel, handler: ApeirosHandler, metadata: Mapping[str,
 
 
 def _name(model: BaseChatModel) -> str:
-    params = mapping(model._get_ls_params())
+    params = mapping(model._get_ls_params())  # pyright: ignore[reportPrivateUsage]
     return str(params.get("ls_model_name") or type(model).__name__)
