@@ -16,7 +16,8 @@ from langchain.agents import create_agent
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import ConfigurableField
-from langchain_openai import ChatOpenAI
+from langchain_core.vectorstores import InMemoryVectorStore
+from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from langgraph.checkpoint.memory import InMemorySaver
 from openai import OpenAI
 from pydantic import SecretStr
@@ -26,7 +27,7 @@ from apeiros_callbacks import BudgetExceeded, Session, open_ledger
 from apeiros_callbacks.ledger import Ledger
 from apeiros_callbacks.report import roll_up, total
 from apeiros_callbacks.testing import Reply, ScriptedServer, ToolCall
-from langchain_apeiros import ApeirosHandler, ApeirosMiddleware, with_downgrade
+from langchain_apeiros import ApeirosHandler, ApeirosMiddleware, BudgetedEmbeddings, with_downgrade
 from langchain_apeiros.alternatives import LostChoiceWarning
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -280,6 +281,29 @@ def test_a_session_records_without_callbacks(monkeypatch: pytest.MonkeyPatch) ->
             assert apeiros.end_session()["calls"] == 1
         finally:
             apeiros.uninstrument()
+
+
+def test_embeddings_are_counted() -> None:
+    with ScriptedServer([Reply("ok")]) as server:
+
+        def client(**options: Any) -> OpenAIEmbeddings:
+            # Without the length check, which downloads a tokenizer.
+            key = SecretStr("test")
+            return OpenAIEmbeddings(
+                base_url=server.openai_url, api_key=key, check_embedding_ctx_length=False, **options
+            )
+
+        names = {
+            "handler": ApeirosHandler(budget=0.50),
+            "BudgetedEmbeddings": BudgetedEmbeddings,
+            "InMemoryVectorStore": InMemoryVectorStore,
+            "OpenAIEmbeddings": client,
+        }
+        printed = run("embeddings", names)
+        assert server.request_count == 1
+    kind, spent = printed.split()
+    assert kind == "embedding"
+    assert float(spent) > 0
 
 
 def test_a_budget_can_be_watched() -> None:
