@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from apeiros_callbacks.routing import Rung
     from apeiros_callbacks.scopes import Account, Hold
 
-__all__ = ["Call", "CallState", "Ending", "OpenCall", "Outcome", "Piece", "Prompt"]
+__all__ = ["NO_PROMPT", "Call", "CallState", "Ending", "OpenCall", "Outcome", "Piece", "Prompt"]
 
 CallState: TypeAlias = Literal["open", "growing", "closed", "provisional", "unresolved"]
 
@@ -62,6 +62,10 @@ class Prompt:
     """Tool schemas are among the pieces; providers add instructions of their own to them."""
     beyond: tuple[str, ...] = ()
     """What makes the provider read more than the pieces say, such as ``previous_response_id``."""
+
+
+NO_PROMPT = Prompt((), lambda _: Piece(""))
+"""Of a tool, and of a call whose prompt is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

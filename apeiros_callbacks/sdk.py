@@ -25,7 +25,7 @@ from types import ModuleType
 from typing import Any, Final, Literal
 from weakref import WeakSet
 
-from apeiros_callbacks.call import Call, Outcome, Piece, Prompt
+from apeiros_callbacks.call import NO_PROMPT, Call, Outcome
 from apeiros_callbacks.current import current_session, enter, leave, session_here
 from apeiros_callbacks.detectors import Finding
 from apeiros_callbacks.errors import ConfigError, InvalidUsage, LedgerError, NoSession
@@ -57,7 +57,6 @@ _ASSUMED: Final = Rates(
     source=f"assumed: ${PER_MILLION} per million tokens, since no model is named",
 )
 _FLUSH_SECONDS: Final = 5.0
-_NO_PROMPT: Final = Prompt((), lambda _: Piece(""))
 # What the SDKs give for a stream: an iterator, or a context that gives one.
 _STREAMS: Final = (Iterator, AsyncIterator, AbstractContextManager, AbstractAsyncContextManager)
 
@@ -317,7 +316,7 @@ def wrap(
         id=uuid.uuid4().hex,
         provider=provider or read.provider,
         model=model or read.model,
-        prompt=_NO_PROMPT,
+        prompt=NO_PROMPT,
         agent=agent,
     )
     entry = session.record(call, _outcome(call, read, input_tokens, output_tokens))

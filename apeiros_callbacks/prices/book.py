@@ -75,6 +75,8 @@ class PriceBook:
         self._overrides = Overrides({} if prices is None else prices)
         self._aliases = Aliases({} if models is None else models)
         self._default = _ASSUMED if unknown_price == "assume" else None
+        self.refuses_unknown = unknown_price == "refuse"
+        """Whether a call without a price is to be refused while a budget in dollars is set."""
         # Two generations in the place of a linked list: a hit is one lookup and takes no lock, and what
         # was not used while a whole generation filled up is dropped.
         self._recent: dict[object, _Quote] = {}

@@ -595,7 +595,7 @@ def test_prompts_and_answers_are_not_kept() -> None:
 
 def test_recording_that_fails_breaks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     session = apeiros.start_session()
-    monkeypatch.setattr(session, "_admit", lambda *_: 1 / 0)
+    monkeypatch.setattr(session._calls, "_admit", lambda *_: 1 / 0)
     assert session.record(a_call("m"), Outcome(ending="answered")) is None
     assert apeiros.wrap(CHAT)["cost"] is None
     assert session.health.failures == 2

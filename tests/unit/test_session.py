@@ -203,7 +203,7 @@ def test_a_call_whose_price_fails_keeps_the_budget_safe(monkeypatch: pytest.Monk
     ours = session()
     ours.open_call(call())
     held = ours._account.held.nano
-    monkeypatch.setattr("apeiros_callbacks.session.settle", lambda *_: 1 / 0)
+    monkeypatch.setattr("apeiros_callbacks.recorder.settle", lambda *_: 1 / 0)
     entry = ours.close_call("a", answered(10))
     assert entry is not None
     assert (entry.amount, entry.usage_certainty) == (None, "unresolved")

@@ -1,0 +1,127 @@
+"""The open calls of a session: each is opened once, grows, and is closed exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+
+from apeiros_callbacks.call import Call, OpenCall, Outcome
+from apeiros_callbacks.entry import Entry
+from apeiros_callbacks.errors import GateFailed, Refused
+from apeiros_callbacks.gate import Gate, Passed
+from apeiros_callbacks.recorder import Recorder
+from apeiros_callbacks.scopes import Accounts
+from apeiros_callbacks.scoping import Scoping
+from apeiros_callbacks.watch import Watch
+
+__all__ = ["Calls"]
+
+
+class Calls:
+    """Opens, grows and closes the calls of one session.
+
+    Args:
+        scoping: whether there is a limit at all.
+        accounts: where holds are given back.
+        gate: what may be sent.
+        recorder: what becomes of a call that ended.
+        watch: counts what goes wrong.
+        clock: gives the present time.
+    """
+
+    def __init__(
+        self,
+        scoping: Scoping,
+        accounts: Accounts,
+        gate: Gate,
+        recorder: Recorder,
+        watch: Watch,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._scoping = scoping
+        self._accounts = accounts
+        self._gate = gate
+        self._recorder = recorder
+        self._watch = watch
+        self._clock = clock
+        self._open: dict[str, OpenCall] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def open(self, call: Call) -> OpenCall:
+        """Hold what a call is expected to cost, or raise what refuses it."""
+        again = self._open.get(call.id)
+        if again is not None:
+            return again
+        try:
+            return self._admit(call, self._gate.check(call))
+        except Refused:
+            raise
+        except Exception as bug:  # noqa: BLE001 - refused while a budget is set, noted while none is
+            self.check_failed(bug)
+            return self._admit(call, self._gate.unchecked(call))
+
+    def check_failed(self, bug: Exception) -> None:
+        """Note that a call could not be checked before it is sent.
+
+        Raises:
+            GateFailed: a budget is set and enforced.
+        """
+        self._watch.went_wrong("checking a call before it is sent", bug)
+        if self._scoping.is_limited and self._watch.enforces:
+            raise GateFailed(bug) from bug
+
+    def grow(self, open_call: OpenCall, text: str) -> None:
+        """Note a piece of an answer, and hold more when it outgrows the estimate, or raise."""
+        open_call.take_text(text)
+        if open_call.estimate is not None and open_call.may_exceed_hold():
+            self._gate.extend(open_call, open_call.estimate)
+
+    def close(self, call_id: str, outcome: Outcome) -> Entry | None:
+        """Settle a call and write its entry. Never raises."""
+        busy = next((guard for guard in (self._watch.guard, self._accounts.guard) if guard.is_mine), None)
+        if busy is not None:  # the garbage collector closes an abandoned stream in the middle of a change
+            busy.later(partial(self.close, call_id, outcome))
+            return None
+        open_call = self._open.pop(call_id, None)
+        try:
+            if open_call is None:
+                return self._recorder.close_late(call_id, outcome)
+            return self._recorder.close(open_call, outcome)
+        except Exception as bug:  # noqa: BLE001 - recording must not break the user's chain
+            self._watch.went_wrong("recording a call", bug)
+            return None
+
+    def record(self, call: Call, outcome: Outcome) -> Entry | None:
+        """Write the entry of a call that was made elsewhere. Never raises."""
+        try:
+            self._admit(call, self._gate.unchecked(call))
+        except Exception as bug:  # noqa: BLE001 - the call was made, whatever goes wrong here
+            self._watch.went_wrong("recording a call", bug)
+            return None
+        return self.close(call.id, outcome)
+
+    def start_afresh(self) -> None:
+        """Hold nothing: in a forked child, whose parent's calls are the parent's to close."""
+        self._watch.guard.start_afresh()
+        self._accounts.guard.start_afresh()
+        for open_call in list(self._open.values()):
+            self._accounts.release(open_call.hold)
+        self._open = {}
+        self._recorder.forget_provisional()
+
+    def _admit(self, call: Call, passed: Passed) -> OpenCall:
+        """Open a call that may be sent. Of two threads that start the same one, the first opens it."""
+        try:
+            attempt, now = self._recorder.next_attempt(call.id), self._clock()
+            opened = OpenCall(call, attempt, passed.hold, passed.estimate, passed.rates, now, passed.accounts)
+            opened.watched, opened.routed_why = passed.over_budget, passed.routed_why
+            first = self._open.setdefault(call.id, opened)
+        except BaseException:  # also of a person who interrupts
+            self._accounts.release(passed.hold)
+            raise
+        if first is not opened:
+            self._accounts.release(passed.hold)
+        return first

@@ -1,0 +1,306 @@
+"""What may be sent: a call is estimated, priced and held on its scopes, or refused with the reason."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import NamedTuple
+
+from apeiros_callbacks.call import Call, OpenCall
+from apeiros_callbacks.detectors import Finding
+from apeiros_callbacks.errors import (
+    BudgetExceeded,
+    ModelDowngrade,
+    Refused,
+    StoppedByFinding,
+    Unbounded,
+    UnknownPrice,
+)
+from apeiros_callbacks.estimate import Estimate, Estimator, count_answer
+from apeiros_callbacks.prices import PriceBook, Rates
+from apeiros_callbacks.routing import Rung
+from apeiros_callbacks.scopes import Account, Accounts, Hold, Need
+from apeiros_callbacks.scoping import Scoping
+from apeiros_callbacks.usage import Usage
+from apeiros_callbacks.watch import Watch
+
+__all__ = ["Gate", "Passed"]
+
+logger = logging.getLogger("apeiros_callbacks")
+
+_NO_USAGE = Usage()
+_NOTHING = Need(0)
+_COUNT_ONLY = {"llm": Need(0, 1)}
+_STEP_TOKENS = 256
+"""A stream's hold grows by a quarter of its output, and by at least this many tokens."""
+
+_ADVICE = {
+    "usd": "Raise it with session.raise_budget(to=…).",
+    "calls": "Raise it with session.raise_budget(to=Budget(calls=…)).",
+    "tokens": "Raise it with session.raise_budget(to=Budget(tokens=…)).",
+}
+
+
+class Passed(NamedTuple):
+    """What is held for a call that may be sent, and what is known of it."""
+
+    hold: Hold
+    accounts: tuple[Account, ...]
+    """The scopes that it is charged to."""
+    estimate: Estimate | None = None
+    """None where no scope has a limit."""
+    rates: Rates | None = None
+    over_budget: bool = False
+    """It is expected to pass a budget all the same; that was noted."""
+    routed_why: str = ""
+    """Why a router took this model, which is a cheaper one."""
+
+
+class Gate:
+    """Holds the money of a session's calls, or refuses them.
+
+    Args:
+        scoping: which scopes a call is in.
+        accounts: what changes them.
+        estimator: what a call will need.
+        book: what a token costs.
+        watch: lists what is refused, remembers it, and lets the detectors look.
+        clock: gives the present time.
+    """
+
+    def __init__(
+        self,
+        scoping: Scoping,
+        accounts: Accounts,
+        estimator: Estimator,
+        book: PriceBook,
+        watch: Watch,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._scoping = scoping
+        self._accounts = accounts
+        self._estimator = estimator
+        self._book = book
+        self._watch = watch
+        self._memory = watch.memory
+        self._enforces = watch.enforces
+        self._raises = watch.refuses_over_budget
+        self._clock = clock
+
+    def check(self, call: Call) -> Passed:
+        """Hold what a call is expected to cost.
+
+        Raises:
+            BudgetExceeded: it is expected to pass the budget.
+            UnknownPrice: a budget is set and its price is not known.
+            StoppedByFinding: a finding stops it.
+            Unbounded: nothing bounds what it may cost, and the session is strict.
+            ModelDowngrade: a router is to take a cheaper model.
+        """
+        accounts = self._scoping.accounts(call)
+        scopes = tuple([account for account in accounts if account.limit is not None])
+        rates = estimate = None
+        need = _COUNT_ONLY.get(call.kind, _NOTHING)
+        if scopes:
+            rates = self._rates(call, scopes)
+            if call.kind == "tool":
+                need = Need(rates.cost_nano(_NO_USAGE) if rates else 0)
+                scopes = scopes if need.nano else ()  # a tool without a price is never refused
+            else:
+                estimate = self._estimator.estimate(call)
+                need = self._need(call, estimate, rates)
+        if call.rung is not None:
+            self._step_down(call, call.rung, scopes, need, estimate, rates)
+        self._judge_again(call, need)
+        hold, over = self._accounts.hold(scopes, need, model=call.model, force=not self._raises)
+        if over is not None and self._refuses(call, over, need):
+            raise over
+        if hold is None:  # a function of the user's lets it pass
+            hold, _ = self._accounts.hold(scopes, need, force=True)
+        if hold is None:
+            raise AssertionError("a forced hold is given")
+        try:
+            finding = self._watch.look_before(call)
+        except BaseException:  # also of a person who interrupts
+            self._accounts.release(hold)
+            raise
+        if finding is not None:
+            self._accounts.release(hold)
+            raise StoppedByFinding(finding)
+        why = "" if call.rung is None else self._memory.take_route(call)
+        return Passed(hold, accounts, estimate, rates, over is not None, why)
+
+    def unchecked(self, call: Call) -> Passed:
+        """Nothing held for a call that goes on unjudged; what it costs is charged all the same."""
+        return Passed(Hold((), _NOTHING), self._scoping.accounts(call))
+
+    def extend(self, open_call: OpenCall, estimate: Estimate) -> None:
+        """Hold more for an answer that outgrows its estimate.
+
+        Raises:
+            BudgetExceeded: the budget is reached.
+        """
+        call = open_call.call
+        output = open_call.count_output(partial(count_answer, call))
+        step = max(_STEP_TOKENS, output // 4)
+        if open_call.held_output - output >= step // 4:
+            return  # there were fewer tokens than bytes, and plenty is left
+        over = None
+        for target in (output + step, output):
+            if target <= open_call.held_output:
+                return
+            grown = estimate._replace(output_tokens=target)
+            need = self._need(call, grown, open_call.rates)
+            over = self._accounts.extend(open_call.hold, need, model=call.model, force=not self._raises)
+            if over is None or not self._raises:
+                open_call.held_output = target
+                break
+        if over is None:
+            return
+        if self._refuses(call, over, open_call.hold.need):
+            raise over
+        if open_call.held_output < output:  # a function of the user's lets it pass
+            self._accounts.extend(open_call.hold, need, force=True)
+            open_call.held_output = output
+
+    def would_refuse(self, call: Call) -> BudgetExceeded | None:
+        """What `check` would refuse a call with now, for want of money. Nothing is held or noted."""
+        scopes = tuple([account for account in self._scoping.accounts(call) if account.limit is not None])
+        if not scopes:
+            return None
+        need = self._need(call, self._estimator.estimate(call), self._rates(call, scopes))
+        return self._accounts.lack(scopes, need, model=call.model)
+
+    def affordable_output(self, call: Call) -> int | None:
+        """Tokens that a call may write, each choice, before it passes a budget; may be negative.
+
+        None without a budget in dollars, or a price for what the model writes.
+        """
+        scopes = [account for account in self._scoping.accounts(call) if account.limit_nano is not None]
+        if not scopes:
+            return None
+        rates = self._rates(call, tuple(scopes))
+        if rates is None:
+            return None
+        tokens = self._estimator.estimate(call).input_tokens
+        cost = rates.bound_nano if self._estimator.strict else partial(_expected_nano, rates)
+        read = cost(tokens, 0)
+        million = cost(tokens, 1_000_000) - read
+        if not million:
+            return None
+        left = min(scope.left_nano for scope in scopes) - read
+        return left * 1_000_000 // million // call.choices
+
+    # What a call needs
+
+    def _need(self, call: Call, estimate: Estimate, rates: Rates | None) -> Need:
+        """What to hold for a call: what it is expected to cost, or under ``strict`` the most it can."""
+        tokens = estimate.input_tokens, estimate.output_tokens
+        if rates is None:
+            nano = 0
+        elif not self._estimator.strict:
+            nano = _expected_nano(rates, *tokens)
+        elif call.most_output is None and self._enforces:
+            raise Unbounded(call.model)
+        elif call.prompt.beyond and self._enforces:
+            raise Unbounded(call.model, ", ".join(call.prompt.beyond))
+        else:
+            nano = rates.bound_nano(*tokens)
+        return Need(nano, 1 if call.kind == "llm" else 0, sum(tokens))
+
+    def _rates(self, call: Call, scopes: tuple[Account, ...]) -> Rates | None:
+        if call.kind == "tool":
+            return self._book.tool(call.model)
+        context = {"service_tier": call.service_tier} if call.service_tier else None
+        rates = self._book.rates(call.provider, call.model, self._clock(), context)
+        in_dollars = any(scope.limit_nano is not None for scope in scopes)
+        if rates is None and in_dollars and self._book.refuses_unknown:
+            unknown = UnknownPrice(call.provider, call.model, self._book.suggest(call.provider, call.model))
+            if self._enforces:
+                raise unknown
+            self._note_unenforced(unknown, call)
+        return rates
+
+    # Refusing
+
+    def _step_down(
+        self,
+        call: Call,
+        rung: Rung,
+        scopes: tuple[Account, ...],
+        need: Need,
+        estimate: Estimate | None,
+        rates: Rates | None,
+    ) -> None:
+        """Let a router take a cheaper model, where this one is not to be taken and there is one."""
+        if rung.is_last:
+            return
+        why = self._why_not(call, rung, scopes, need, estimate, rates)
+        if why:
+            self._memory.route(call, why)
+            raise ModelDowngrade(call.model, why)
+
+    def _why_not(
+        self,
+        call: Call,
+        rung: Rung,
+        scopes: tuple[Account, ...],
+        need: Need,
+        estimate: Estimate | None,
+        rates: Rates | None,
+    ) -> str:
+        if self._memory.steps_down(call) > rung.place:
+            return "a finding of this run asks for a cheaper model"
+        for scope in scopes:
+            share = scope.share
+            if rung.is_left_at(share):
+                return f"{share:.0%} of the budget of {scope.name} is spent"
+        if scopes and rates is None:
+            return f"no price is known for {call.model}"
+        window = self._book.context_window(call.provider, call.model) if estimate is not None else None
+        if window is not None and estimate is not None and estimate.input_tokens > window:
+            return f"about {estimate.input_tokens:,} tokens do not fit into the {window:,} of {call.model}"
+        before = self._memory.refused(call)
+        if before is not None and need.nano >= before.need.nano:
+            return f"a call as dear was refused in this run: {before.refusal}"
+        over = self._accounts.lack(scopes, need, model=call.model)
+        return str(over) if over is not None and self._raises else ""
+
+    def _judge_again(self, call: Call, need: Need) -> None:
+        """Refuse what was refused before in the same root run, so that a swallowed refusal costs nothing."""
+        again = self._memory.refused_again(call, need) if self._raises else None
+        if again is not None and self._refuses(call, again.refusal, again.need):
+            raise again.refusal
+
+    def _refuses(self, call: Call, refusal: BudgetExceeded, need: Need) -> bool:
+        """Note that a call passes a budget: its finding, its root run. True when it is refused for that."""
+        refusal.advice = _ADVICE.get(refusal.unit, "")
+        refusal.was_sent = not self._raises
+        action = self._watch.budget_exceeded(refusal, call)
+        if not self._enforces:
+            logger.warning("not enforced: %s", refusal)
+        if not self._raises or action in {"warn", "ignore"}:
+            return False
+        self._memory.refuse(call, refusal, need)
+        return True
+
+    def _note_unenforced(self, refusal: Refused, call: Call) -> None:
+        """Note what would have been refused, where budgets are only watched."""
+        refusal.was_sent = True
+        logger.warning("not enforced: %s", refusal)
+        self._watch.note(
+            Finding(
+                type="budget_exceeded",
+                severity="warning",
+                message=str(refusal),
+                numbers={"model": call.model},
+                agent=call.agent,
+                step=call.step,
+            )
+        )
+
+
+def _expected_nano(rates: Rates, read: int, written: int) -> int:
+    return rates.cost_nano(Usage(input_tokens=read, output_tokens=written))
