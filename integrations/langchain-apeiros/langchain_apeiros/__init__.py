@@ -1,6 +1,8 @@
 """A hard dollar limit on a LangChain run, and a right ledger of it.
 
 handler.py      ApeirosHandler: LangChain's events, translated
+tracker.py      the session's calls, driven by what the handler is told
+starts.py       from the start of a run to a call
 live.py         the runs that are open, and how to tell that one is over
 ended.py        how a call ended, told from its error
 runs.py         roots and agents

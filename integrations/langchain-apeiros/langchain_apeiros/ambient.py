@@ -27,7 +27,7 @@ class _Ambient(ApeirosHandler):
     @property
     def ignore_llm(self) -> bool:
         """Whether LangChain should leave it out, as all of these say: there is nothing to begin or to end."""
-        return not self.is_on and not self._lives
+        return not self.is_on and not self._tracker.lives
 
     @property
     def ignore_chat_model(self) -> bool:

@@ -6,7 +6,7 @@ import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, ParamSpec, TypeAlias, get_args
+from typing import Any, ParamSpec, get_args
 from uuid import UUID, uuid4
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -15,45 +15,32 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 
 from apeiros_callbacks import Budget, Price, Session
-from apeiros_callbacks.call import Call, Ending, OpenCall, Outcome, Prompt
+from apeiros_callbacks.call import Call, Ending, OpenCall, Outcome
 from apeiros_callbacks.display import session_html
 from apeiros_callbacks.errors import (
-    BudgetExceeded,
     ConfigError,
-    ModelDowngrade,
     Refused,
-    StoppedByFinding,
-    UnknownCustomer,
 )
 from apeiros_callbacks.ledger import Ledger
 from apeiros_callbacks.money import Dollars
 from apeiros_callbacks.policy import Choice
 from apeiros_callbacks.prices import UnknownPricePolicy
-from apeiros_callbacks.recent import Recent
-from apeiros_callbacks.reported.plain import count, mapping, text
 from apeiros_callbacks.scoping import Per
-from langchain_apeiros.aborts import for_graphs, is_no_refusal
+from langchain_apeiros.aborts import is_no_refusal
 from langchain_apeiros.ended import ending_of_error, error_name
 from langchain_apeiros.endpoints import at_address
-from langchain_apeiros.live import Live, Lives, Origin
-from langchain_apeiros.pause import ask_for_more
+from langchain_apeiros.live import Live, Origin
 from langchain_apeiros.prompts import chat_prompt, chunk_text, event_text, text_prompt, texts_prompt
-from langchain_apeiros.rungs import rung_of
-from langchain_apeiros.runs import Runs, agent_of, metadata_around
+from langchain_apeiros.runs import Runs, metadata_around
+from langchain_apeiros.starts import Customer, Starts, model_of, provider_of
+from langchain_apeiros.tracker import Abort, Tracker
 from langchain_apeiros.usage import Sent, read_cut, read_decision, read_outcome, with_report_of
 
 __all__ = ["ApeirosHandler"]
 
 logging.getLogger("langchain_core.callbacks.manager").addFilter(is_no_refusal)
 
-logger = logging.getLogger("apeiros_callbacks")
-
-_LATE = 1_000
-
 P = ParamSpec("P")
-
-Abort: TypeAlias = Literal["graph", "node"]
-"""What a refusal ends under LangGraph."""
 
 
 def _recording(hook: Callable[P, None]) -> Callable[P, None]:
@@ -125,7 +112,7 @@ class ApeirosHandler(BaseCallbackHandler):
         *,
         per: Per = "handler",
         agent_budgets: Mapping[str, Budget | Dollars] | None = None,
-        customer: str | Callable[[Mapping[str, Any]], str | None] | None = None,
+        customer: Customer = None,
         session: Session | None = None,
         ledger: Ledger | str | None = None,
         prices: Mapping[str, Price] | None = None,
@@ -139,7 +126,6 @@ class ApeirosHandler(BaseCallbackHandler):
         super().__init__()
         if abort not in get_args(Abort):
             raise ConfigError(f'abort must be "graph" or "node", got {abort!r}')
-        self._customer = customer
         settings: dict[str, Any] = {
             "per": per,
             "agent_budgets": agent_budgets,
@@ -156,11 +142,9 @@ class ApeirosHandler(BaseCallbackHandler):
         else:
             _without_settings(budget=budget, **settings)
         self.session = session
-        self._abort: Abort = abort
         self._runs = Runs()
-        self._lives = Lives(self._over)
-        self._late: Recent[int, Session] = Recent(_LATE)
-        """Of runs that were taken to be over: an end of theirs may come yet."""
+        self._starts = Starts(self._runs, customer)
+        self._tracker = Tracker(self, self._session_of, self._runs, self._starts, abort)
 
     def _repr_html_(self) -> str:
         return session_html(self.session)
@@ -187,12 +171,12 @@ class ApeirosHandler(BaseCallbackHandler):
         params: Mapping[str, Any] = kwargs.get("invocation_params") or {}
         known = at_address(metadata or {}, serialized, params)
         sent = messages[0] if messages else []
-        self._open(
+        self._tracker.open(
             run_id,
             parent_run_id,
             known,
             params,
-            lambda: chat_prompt(sent, params, _provider(known), _model(known, params)),
+            lambda: chat_prompt(sent, params, provider_of(known), model_of(known, params)),
             Sent(sent, params),
             kwargs.get("batch_size", 1),
         )
@@ -213,28 +197,30 @@ class ApeirosHandler(BaseCallbackHandler):
         known = at_address(metadata or {}, serialized, params)
         size: int = kwargs.get("batch_size", 1)
         shared = Sent(shared=size > 1)
-        self._open(run_id, parent_run_id, known, params, lambda: text_prompt(sent), shared, size)
+        self._tracker.open(run_id, parent_run_id, known, params, lambda: text_prompt(sent), shared, size)
 
     @_recording
     def on_llm_new_token(self, token: Any, *, run_id: UUID, chunk: Any = None, **kwargs: Any) -> None:
         """Count a piece of a streamed answer; cut the stream when the budget is reached."""
-        live = self._lives.get(run_id)
+        live = self._tracker.lives.get(run_id)
         if live is not None:
             live.sent.streamed.saw(chunk)
-            self._grow(live, "token", token if token and token.__class__ is str else chunk_text(token, chunk))
+            self._tracker.grow(
+                live, "token", token if token and token.__class__ is str else chunk_text(token, chunk)
+            )
 
     @_recording
     def on_stream_event(self, event: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """The same for LangChain's streams of typed events."""
-        live = self._lives.get(run_id)
+        live = self._tracker.lives.get(run_id)
         if live is not None:
             text_of = event_text(event) if event.get("event") == "content-block-delta" else ""
-            self._grow(live, "event", text_of)
+            self._tracker.grow(live, "event", text_of)
 
     @_recording
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         """Settle what the provider reported, and write the entry."""
-        self._close(
+        self._tracker.close(
             run_id,
             lambda live: (
                 read_outcome(response, live.open_call.call, live.sent) if live else read_outcome(response)
@@ -253,10 +239,10 @@ class ApeirosHandler(BaseCallbackHandler):
             ended = read_cut(ending, error_name(error, response), response, call, sent)
             return with_report_of(error, ended)
 
-        live = self._lives.get(run_id)
-        self._close(run_id, outcome)
+        live = self._tracker.lives.get(run_id)
+        self._tracker.close(run_id, outcome)
         if live is not None:
-            self._lives.batch_failed(live, run_id)
+            self._tracker.lives.batch_failed(live, run_id)
 
     # Tools
 
@@ -271,35 +257,14 @@ class ApeirosHandler(BaseCallbackHandler):
         **kwargs: Any,
     ) -> None:
         """Note a tool; one with a price of its own is held, or refused, like an LLM call."""
-        again = self._lives.get(run_id)
-        if again is not None:
-            again.copies += 1
-            return
-        known = metadata or {}
         name = (serialized or {}).get("name") or kwargs.get("name") or "tool"
-        origin = Origin.here()
-        session = self._session_of(origin)
-        if session is None:
-            return
-        try:
-            tool = session.open_tool(
-                str(run_id),
-                str(name),
-                agent=agent_of(known, self._runs.graph(parent_run_id)),
-                thread=_thread(known),
-                customer=self._customer_of(known, session),
-                root=self._runs.started(run_id, parent_run_id),
-                step=count(known.get("langgraph_step")),
-            )
-        except Refused as refusal:
-            raise self._refusal(refusal, run_id, origin) from refusal.__cause__
-        self._lives.add(run_id, Live(session, tool), origin, 1)
+        self._tracker.open_tool(run_id, parent_run_id, str(name), metadata or {})
 
     @_recording
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """Write the tool's entry."""
         self._runs.ended(run_id)
-        self._close(run_id, lambda _: Outcome(ending="answered"))
+        self._tracker.close(run_id, lambda _: Outcome(ending="answered"))
 
     @_recording
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
@@ -307,7 +272,7 @@ class ApeirosHandler(BaseCallbackHandler):
         self._runs.ended(run_id)
         # Arguments that do not fit its schema: the tool did not run, and what it costs is not due.
         ending: Ending = "failed" if type(error).__name__ == "ValidationError" else "answered"
-        self._close(run_id, lambda _: Outcome(ending=ending, error=type(error).__name__))
+        self._tracker.close(run_id, lambda _: Outcome(ending=ending, error=type(error).__name__))
 
     # Everything that calls can be inside of
 
@@ -327,106 +292,23 @@ class ApeirosHandler(BaseCallbackHandler):
             self._runs.started(run_id, parent_run_id, kwargs.get("name"), kwargs.get("tags"))
             return
         known = metadata or {}
-        self._open(run_id, parent_run_id, known, {}, lambda: text_prompt(str(inputs)), Sent())
+        self._tracker.open(run_id, parent_run_id, known, {}, lambda: text_prompt(str(inputs)), Sent())
 
     @_recording
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """Forget the run; settle what a decision model reported."""
         self._runs.ended(run_id)
-        if self._lives.get(run_id) is not None:
-            self._close(run_id, lambda _: read_decision(outputs))
+        if self._tracker.lives.get(run_id) is not None:
+            self._tracker.close(run_id, lambda _: read_decision(outputs))
 
     @_recording
     def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """Forget the run; close a decision model's call."""
         self._runs.ended(run_id)
-        if self._lives.get(run_id) is not None:
+        if self._tracker.lives.get(run_id) is not None:
             self.on_llm_error(error, run_id=run_id)
 
-    # The machine
-
-    def _open(
-        self,
-        run_id: UUID,
-        parent: UUID | None,
-        metadata: Mapping[str, Any],
-        params: Mapping[str, Any],
-        prompt: Callable[[], Prompt],
-        sent: Sent,
-        batch_size: int = 1,
-    ) -> None:
-        again = self._lives.get(run_id)
-        if again is not None:
-            again.copies += 1
-            return
-        origin = Origin.here()
-        if parent is not None:
-            self._lives.is_wrapper(parent)
-        if batch_size == 1:
-            self._lives.task_goes_on(parent)
-        session = self._session_of(origin)
-        if session is None:
-            return
-        try:
-            call = self._call(run_id, parent, metadata, params, prompt, session)
-            live = Live(session, self._admitted(call, session), sent)
-        except Refused as refusal:
-            raise self._refusal(refusal, run_id, origin) from refusal.__cause__
-        live.lone = origin.put_first(self)
-        self._lives.add(run_id, live, origin, batch_size)
-
-    def _admitted(self, call: Call, session: Session) -> OpenCall:
-        """Open a call; where a person is to be asked before it is refused, ask."""
-        while True:
-            try:
-                return session.open_call(call)
-            except (BudgetExceeded, StoppedByFinding) as refusal:
-                finding = "budget_exceeded" if isinstance(refusal, BudgetExceeded) else refusal.finding.type
-                if session.action_on(finding) != "pause":
-                    raise
-                ask_for_more(session, refusal, call.root)
-
-    def _refusal(self, refusal: Refused, run_id: UUID, origin: Origin) -> Refused:
-        """Take back what was opened for the run, by this handler and others of its kind: nothing is sent."""
-        for handler in (self, *origin.handlers):
-            if isinstance(handler, ApeirosHandler):
-                handler._lives.withdrawn(run_id, origin)
-        return self._for_caller(refusal)
-
-    def _for_caller(self, refusal: Refused) -> Refused:
-        if self._abort == "node" or isinstance(refusal, ModelDowngrade):
-            return refusal  # of a downgrade only its router hears
-        return for_graphs(refusal)
-
-    def _call(
-        self,
-        run_id: UUID,
-        parent: UUID | None,
-        metadata: Mapping[str, Any],
-        params: Mapping[str, Any],
-        prompt: Callable[[], Prompt],
-        session: Session,
-    ) -> Call:
-        try:
-            sent = prompt()
-        except Exception as bug:  # noqa: BLE001 - a shape of message that we cannot read
-            session.gate_failed(bug)
-            sent = text_prompt("")
-        return Call(
-            id=str(run_id),
-            provider=_provider(metadata),
-            model=_model(metadata, params),
-            prompt=sent,
-            agent=agent_of(metadata, self._runs.graph(parent)),
-            thread=_thread(metadata),
-            customer=self._customer_of(metadata, session),
-            root=self._runs.root(run_id, parent),
-            step=count(metadata.get("langgraph_step")),
-            max_output_tokens=_max_output(metadata, params),
-            choices=_positive(params.get("n")) or 1,
-            service_tier=text(params.get("service_tier")),
-            rung=rung_of(metadata),
-        )
+    # What is not told by events
 
     def call_of(
         self,
@@ -443,17 +325,7 @@ class ApeirosHandler(BaseCallbackHandler):
             metadata: the run's, such as LangGraph's thread.
             bound: what is bound to the model: ``tools``, ``max_tokens``.
         """
-        known = at_address({**metadata, **mapping(model._get_ls_params(**bound))}, None, bound)
-        params = {**mapping(model._get_invocation_params()), **bound}
-        provider, name = _provider(known), _model(known, params)
-        return self._call(
-            uuid4(),
-            None,
-            known,
-            params,
-            lambda: chat_prompt(messages, params, provider, name),
-            self.session,
-        )
+        return self._starts.of_model(model, messages, metadata, bound, self.session)
 
     def open_embedding(self, provider: str, model: str, texts: Sequence[str]) -> OpenCall:
         """Hold what an embedding is expected to cost, as part of the run around it, or refuse it.
@@ -468,58 +340,10 @@ class ApeirosHandler(BaseCallbackHandler):
         """
         known = {**metadata_around(), "ls_provider": provider, "ls_model_name": model}
         try:
-            call = self._call(uuid4(), None, known, {}, lambda: texts_prompt(texts), self.session)
-            return self._admitted(replace(call, kind="embedding"), self.session)
+            call = self._starts.call(uuid4(), None, known, {}, lambda: texts_prompt(texts), self.session)
+            return self._tracker.admitted(replace(call, kind="embedding"), self.session)
         except Refused as refusal:
-            raise self._for_caller(refusal) from refusal.__cause__
-
-    def _customer_of(self, metadata: Mapping[str, Any], session: Session) -> str | None:
-        if self._customer is None or isinstance(self._customer, str):
-            return self._customer
-        try:
-            name = self._customer(metadata)
-            why = "" if isinstance(name, str) and name else f"gave {name!r}"
-        except Exception as bug:  # noqa: BLE001 - a function of the user's
-            name, why = None, f"failed with {type(bug).__name__}: {bug}"
-        if not why:
-            return name
-        refusal = UnknownCustomer(why)
-        if session.enforces:
-            raise refusal
-        refusal.was_sent = True
-        logger.warning("not enforced: %s", refusal)
-        return None
-
-    def _grow(self, live: Live, kind: str, piece: str) -> None:
-        if live.stream is None:
-            live.stream = kind
-        if live.stream != kind:
-            return
-        live.ticks += 1
-        if not live.counts or (live.copies > 1 and live.ticks % live.copies):
-            return
-        try:
-            live.session.grow_call(live.open_call, piece)
-        except Refused as refusal:
-            raise self._for_caller(refusal) from None
-
-    def _close(self, run_id: UUID, outcome: Callable[[Live | None], Outcome]) -> None:
-        live = self._lives.pop(run_id)
-        session = self._late.pop(run_id.int) if live is None else live.session
-        if session is None:
-            return
-        try:
-            ended = outcome(live)
-        except Exception as bug:  # noqa: BLE001 - an answer of a shape that we cannot read
-            session.went_wrong("reading an answer", bug)
-            ended = Outcome(ending="cut", error=type(bug).__name__)
-        session.close_call(str(run_id), ended)
-
-    def _over(self, run_id: UUID, live: Live, outcome: Outcome) -> None:
-        self._runs.ended(run_id)
-        if outcome.provisional:
-            self._late.set(run_id.int, live.session)
-        live.session.close_call(str(run_id), outcome)
+            raise self._tracker.for_caller(refusal) from refusal.__cause__
 
     def _session_of(self, origin: Origin) -> Session | None:
         """The session that a call belongs to; None when it is not to be recorded here."""
@@ -539,34 +363,3 @@ def _without_settings(**given: object) -> None:
     for name, value in given.items():
         if value != _DEFAULTS.get(name):
             raise ConfigError(f"{name}= belongs to the session: write Session({name}=…) where it is made")
-
-
-def _provider(metadata: Mapping[str, Any]) -> str:
-    return str(metadata.get("ls_provider") or "")
-
-
-def _thread(metadata: Mapping[str, Any]) -> str | None:
-    thread = metadata.get("thread_id")
-    return None if thread is None else str(thread)
-
-
-def _model(metadata: Mapping[str, Any], params: Mapping[str, Any]) -> str:
-    for name in (metadata.get("ls_model_name"), params.get("model"), params.get("model_name")):
-        if isinstance(name, str) and name:
-            return name
-    return "unknown"
-
-
-_MAX_OUTPUT = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict")
-
-
-def _max_output(metadata: Mapping[str, Any], params: Mapping[str, Any]) -> int | None:
-    for name in _MAX_OUTPUT:
-        if name in params and (most := _positive(params[name])) is not None:
-            return most
-    return _positive(metadata.get("ls_max_tokens"))
-
-
-def _positive(value: object) -> int | None:
-    number = count(value)
-    return number if number is not None and number > 0 else None

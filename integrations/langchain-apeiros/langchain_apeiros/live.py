@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import os
 import sys
 import weakref
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
 
 from apeiros_callbacks import Session
 from apeiros_callbacks.call import Ending, OpenCall, Outcome
+from apeiros_callbacks.forked import in_forked_child
 from langchain_apeiros.ended import ending_of_task
 from langchain_apeiros.usage import Sent
 
@@ -149,7 +149,7 @@ class Lives:
         self._of_task: dict[int, UUID] = {}
         self._batches: weakref.WeakKeyDictionary[BaseCallbackManager, list[UUID]]
         self._batches = weakref.WeakKeyDictionary()
-        _all.add(self)
+        in_forked_child(self.forget)
 
     def forget(self) -> None:
         """Drop all runs without a word."""
@@ -271,15 +271,3 @@ class Lives:
         else:
             outcome = Outcome(ending=ending, provisional=True, error=error)
         self._over(run_id, live, outcome)
-
-
-_all: weakref.WeakSet[Lives] = weakref.WeakSet()
-
-
-def _in_the_child() -> None:
-    for lives in list(_all):
-        lives.forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_the_child)
