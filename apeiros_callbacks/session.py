@@ -105,7 +105,7 @@ class Session:
         clock: Clock = utc_now,
     ) -> None:
         limit = Budget.of(budget)
-        if id is not None and not isinstance(id, str):
+        if id is not None and not isinstance(id, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(f"id must be a str, got {id!r}: write str(id)")
         self.id = id or uuid.uuid4().hex[:12]
         self._policy = Policy(on, exceeded=on_exceeded)

@@ -83,7 +83,7 @@ class Origin(NamedTuple):
     @classmethod
     def here(cls) -> Origin:
         """Find it: a handler is not told, so it is looked up among the callers of the hook."""
-        frame = sys._getframe(2)
+        frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
         for _ in range(8):
             if frame.f_code.co_name in _STARTS:
                 manager = frame.f_locals.get("self")

@@ -103,8 +103,10 @@ class Starts:
         session: Session,
     ) -> Call:
         """The call that a model would start with, if it were sent some messages now."""
-        known = at_address({**metadata, **mapping(model._get_ls_params(**bound))}, None, bound)
-        params = {**mapping(model._get_invocation_params()), **bound}
+        asked = mapping(model._get_ls_params(**bound))  # pyright: ignore[reportPrivateUsage]
+        known = at_address({**metadata, **asked}, None, bound)
+        declared = mapping(model._get_invocation_params())  # pyright: ignore[reportPrivateUsage]
+        params = {**declared, **bound}
         provider, name = provider_of(known), model_of(known, params)
         return self.call(
             uuid4(), None, known, params, lambda: chat_prompt(messages, params, provider, name), session
