@@ -103,16 +103,23 @@ class Gate:
         scopes = tuple([account for account in accounts if account.limit is not None])
         rates = estimate = None
         need = _COUNT_ONLY.get(call.kind, _NOTHING)
-        if scopes:
-            rates = self._rates(call, scopes)
-            if call.kind == "tool":
-                need = Need(rates.cost_nano(_NO_USAGE) if rates else 0)
-                scopes = scopes if need.nano else ()  # a tool without a price is never refused
-            else:
-                estimate = self._estimator.estimate(call)
-                need = self._need(call, estimate, rates)
-        if call.rung is not None:
-            self._step_down(call, call.rung, scopes, need, estimate, rates)
+        if scopes and call.kind == "tool":
+            rates = self._book.tool(call.model)
+            need = Need(rates.cost_nano(_NO_USAGE) if rates else 0)
+            scopes = scopes if need.nano else ()  # a tool without a price is never refused
+        elif scopes:
+            estimate = self._estimator.estimate(call)
+            try:
+                rates = self._rates(call, scopes)
+            except UnknownPrice:
+                if call.rung is not None:
+                    why = f"no price is known for {call.model}"
+                    self._step_down(call, call.rung, why, scopes, estimate)
+                raise
+            need = self._need(call, estimate, rates)
+        if call.rung is not None and not call.rung.is_last:
+            why = self._why_not(call, call.rung, scopes, need, estimate, rates)
+            self._step_down(call, call.rung, why, scopes, estimate)
         self._judge_again(call, need)
         hold, over = self._accounts.hold(scopes, need, model=call.model, force=not self._raises)
         if over is not None and self._refuses(call, over, need):
@@ -211,8 +218,6 @@ class Gate:
         return Need(nano, 1 if call.kind == "llm" else 0, sum(tokens))
 
     def _rates(self, call: Call, scopes: tuple[Account, ...]) -> Rates | None:
-        if call.kind == "tool":
-            return self._book.tool(call.model)
         context = {"service_tier": call.service_tier} if call.service_tier else None
         rates = self._book.rates(call.provider, call.model, self._clock(), context)
         in_dollars = any(scope.limit_nano is not None for scope in scopes)
@@ -226,21 +231,27 @@ class Gate:
     # Refusing
 
     def _step_down(
-        self,
-        call: Call,
-        rung: Rung,
-        scopes: tuple[Account, ...],
-        need: Need,
-        estimate: Estimate | None,
-        rates: Rates | None,
+        self, call: Call, rung: Rung, why: str, scopes: tuple[Account, ...], estimate: Estimate | None
     ) -> None:
-        """Let a router take a cheaper model, where this one is not to be taken and there is one."""
-        if rung.is_last:
-            return
-        why = self._why_not(call, rung, scopes, need, estimate, rates)
-        if why:
+        """Let a router take a cheaper model, where there is a reason and one that can take the call over."""
+        if why and not rung.is_last and self._has_successor(call, rung, scopes, estimate):
             self._memory.route(call, why)
             raise ModelDowngrade(call.model, why)
+
+    def _has_successor(
+        self, call: Call, rung: Rung, scopes: tuple[Account, ...], estimate: Estimate | None
+    ) -> bool:
+        """Whether a cheaper model has a price, room for the prompt, and takes tools where there are some."""
+        must_be_priced = self._book.refuses_unknown and any(scope.limit_nano is not None for scope in scopes)
+        for other in rung.below:
+            if call.prompt.has_tools and not other.takes_tools:
+                continue
+            if must_be_priced and self._book.rates(other.provider, other.model, self._clock()) is None:
+                continue
+            window = self._book.context_window(other.provider, other.model)
+            if window is None or estimate is None or estimate.input_tokens <= window:
+                return True
+        return not rung.below
 
     def _why_not(
         self,
@@ -257,6 +268,8 @@ class Gate:
             share = scope.share
             if rung.is_left_at(share):
                 return f"{share:.0%} of the budget of {scope.name} is spent"
+        if call.prompt.has_tools and not rung.takes_tools:
+            return f"{call.model} cannot call tools"
         if scopes and rates is None:
             return f"no price is known for {call.model}"
         window = self._book.context_window(call.provider, call.model) if estimate is not None else None

@@ -13,7 +13,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from apeiros_callbacks.errors import ConfigError
 
-__all__ = ["Ladder", "Rung"]
+__all__ = ["Ladder", "Rung", "RungModel"]
 
 M = TypeVar("M")
 
@@ -61,6 +61,14 @@ class Ladder(Generic[M]):
         return f"Ladder({', '.join(map(repr, self.models))}, at={self.at})"
 
 
+class RungModel(NamedTuple):
+    """A model of a ladder, as far as it must be known before it takes a call over."""
+
+    provider: str
+    model: str
+    takes_tools: bool = True
+
+
 class Rung(NamedTuple):
     """Where on a ladder a call is. Adapters put it on a `Call` that a router can send elsewhere."""
 
@@ -70,6 +78,10 @@ class Rung(NamedTuple):
     """0 for the dearest."""
     preferred: str
     """The name of the dearest model."""
+    below: tuple[RungModel, ...] = ()
+    """The cheaper models. None of them: nothing is known of them, and the router finds out."""
+    takes_tools: bool = True
+    """Whether the model of this rung can call tools."""
 
     @property
     def is_last(self) -> bool:

@@ -17,7 +17,7 @@ from apeiros_callbacks.call import Call
 from apeiros_callbacks.errors import BudgetExceeded, ConfigError, ModelDowngrade
 from apeiros_callbacks.routing import Ladder
 from langchain_apeiros.handler import ApeirosHandler
-from langchain_apeiros.routing import marked, rung_models
+from langchain_apeiros.routing import marked, rung_models, takes_tools
 from langchain_apeiros.runs import agent_of, metadata_around
 
 __all__ = ["ApeirosMiddleware", "ExitBehavior"]
@@ -128,6 +128,8 @@ class ApeirosMiddleware(AgentMiddleware[Any, Any, Any]):
     def _models(self, request: ModelRequest[Any]) -> list[BaseChatModel]:
         agent = agent_of(metadata_around())
         rungs = self._rungs.get(agent or "*") or self._rungs.get("*")
+        if rungs and request.tools:
+            rungs = [model for model in rungs if takes_tools(model)]
         return rungs or [marked(request.model, self._handler, {})]
 
     def _attempt(self, request: ModelRequest[Any], model: BaseChatModel) -> tuple[ModelRequest[Any], Call]:

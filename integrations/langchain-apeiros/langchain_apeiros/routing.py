@@ -11,11 +11,12 @@ from langchain_core.runnables import Runnable
 
 from apeiros_callbacks.errors import ConfigError, ModelDowngrade
 from apeiros_callbacks.reported.plain import mapping
-from apeiros_callbacks.routing import Ladder, Rung
+from apeiros_callbacks.routing import Ladder, Rung, RungModel
+from langchain_apeiros.endpoints import at_address
 from langchain_apeiros.handler import ApeirosHandler
 from langchain_apeiros.rungs import rung_metadata
 
-__all__ = ["chat_model", "marked", "rung_models", "with_downgrade"]
+__all__ = ["chat_model", "marked", "rung_models", "takes_tools", "with_downgrade"]
 
 
 def with_downgrade(
@@ -51,11 +52,29 @@ def with_downgrade(
 def rung_models(ladder: Ladder[Any], handler: ApeirosHandler) -> list[BaseChatModel]:
     """A copy of each model of a ladder that knows its rung and reports to a handler."""
     models = [chat_model(model) for model in ladder.models]
-    preferred = _name(models[0])
+    known = [_known(model) for model in models]
     return [
-        marked(model, handler, rung_metadata(Rung(ladder.at, place, preferred)))
+        marked(
+            model,
+            handler,
+            rung_metadata(
+                Rung(
+                    ladder.at,
+                    place,
+                    preferred=known[0].model,
+                    below=tuple(known[place + 1 :]),
+                    takes_tools=known[place].takes_tools,
+                )
+            ),
+        )
         for place, model in enumerate(models)
     ]
+
+
+def takes_tools(model: BaseChatModel) -> bool:
+    """Whether a model can call tools, as far as it says: by its class and its profile."""
+    profile = mapping(getattr(model, "profile", None))
+    return type(model).bind_tools is not BaseChatModel.bind_tools and profile.get("tool_calling") is not False
 
 
 def chat_model(model: object) -> BaseChatModel:
@@ -92,6 +111,8 @@ def marked(model: BaseChatModel, handler: ApeirosHandler, metadata: Mapping[str,
     return model.model_copy(update={"callbacks": callbacks, "metadata": known})
 
 
-def _name(model: BaseChatModel) -> str:
+def _known(model: BaseChatModel) -> RungModel:
     params = mapping(model._get_ls_params())  # pyright: ignore[reportPrivateUsage]
-    return str(params.get("ls_model_name") or type(model).__name__)
+    name = str(params.get("ls_model_name") or type(model).__name__)
+    provider = at_address(params, {"kwargs": vars(model)}, {}).get("ls_provider")
+    return RungModel(str(provider or ""), name, takes_tools(model))
