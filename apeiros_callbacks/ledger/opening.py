@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from apeiros_callbacks.ledger.memory import MemoryLedger
 from apeiros_callbacks.ledger.protocol import Ledger
-from apeiros_callbacks.ledger.sqlite import SqliteLedger
-from apeiros_callbacks.ledger.sqlite_file import data_folder
 from apeiros_callbacks.ledger.url import MEMORY, parse_url, sqlite_url
 
 __all__ = ["default_ledger_url", "open_ledger"]
@@ -41,6 +39,9 @@ def open_ledger(url: str) -> Ledger:
     options = parse_url(url)
     if options == MEMORY:
         return MemoryLedger()
+    # Imported on first need: most handlers keep their entries in memory.
+    from apeiros_callbacks.ledger.sqlite import SqliteLedger
+
     return SqliteLedger(url, options)
 
 
@@ -51,4 +52,6 @@ def default_ledger_url() -> str:
         >>> default_ledger_url().endswith("apeiros/ledger.db")
         True
     """
+    from apeiros_callbacks.ledger.sqlite_file import data_folder
+
     return sqlite_url((data_folder() / "ledger.db").as_posix())

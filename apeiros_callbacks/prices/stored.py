@@ -18,8 +18,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import platformdirs
-
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices
 
@@ -57,7 +55,11 @@ class Refreshed:
 def home() -> Path:
     """The folder for this user's data: ``APEIROS_HOME``, or what the system has for it."""
     given = os.environ.get("APEIROS_HOME")
-    return Path(given).expanduser() if given else platformdirs.user_data_path("apeiros", appauthor=False)
+    if given:
+        return Path(given).expanduser()
+    import platformdirs  # not needed to import this package
+
+    return platformdirs.user_data_path("apeiros", appauthor=False)
 
 
 def path() -> Path:

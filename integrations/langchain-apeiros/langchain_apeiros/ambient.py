@@ -6,8 +6,6 @@ import threading
 from contextvars import ContextVar
 from typing import Any
 
-from langchain_core.tracers.context import register_configure_hook
-
 from apeiros_callbacks import Session
 from apeiros_callbacks.current import current_session
 from langchain_apeiros.handler import ApeirosHandler
@@ -63,6 +61,9 @@ class _Hook:
     def turn_on(self) -> None:
         with self._lock:
             if self._handler is None:
+                # Only where it is asked for: it brings LangSmith's tracer.
+                from langchain_core.tracers.context import register_configure_hook
+
                 self._handler = _Ambient()
                 everywhere: ContextVar[Any] = ContextVar("apeiros_langchain", default=self._handler)
                 register_configure_hook(everywhere, inheritable=True)
