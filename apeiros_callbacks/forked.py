@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from weakref import WeakMethod
+from typing import Protocol
+from weakref import WeakSet
 
-__all__ = ["in_forked_child"]
-
-_steps: set[WeakMethod[Callable[[], None]]] = set()
+__all__ = ["StartsAfresh", "in_forked_child"]
 
 
-def in_forked_child(step: Callable[[], None]) -> None:
-    """Call a method in each forked child, as long as its object lives. It must not raise.
+class StartsAfresh(Protocol):
+    """Something that a forked child has and that is its parent's business."""
 
-    Example:
-        >>> class Connection:
-        ...     def forget(self) -> None:
-        ...         print("the parent's")
-        >>> connection = Connection()
-        >>> in_forked_child(connection.forget)
-    """
-    _steps.add(WeakMethod(step, _steps.discard))
+    def start_afresh(self) -> None:
+        """Forget what is the parent's. It must not raise."""
+
+
+_all: WeakSet[StartsAfresh] = WeakSet()
+
+
+def in_forked_child(one: StartsAfresh) -> None:
+    """Let something start afresh in each forked child, as long as it lives."""
+    _all.add(one)
 
 
 def _run() -> None:
-    for found in list(_steps):
-        step = found()
-        if step is not None:
-            step()
+    for one in list(_all):
+        one.start_afresh()
 
 
 if hasattr(os, "register_at_fork"):

@@ -133,7 +133,7 @@ class Session:
         )
         self._gate = Gate(self._scoping, self._accounts, estimator, book, self._watch, clock)
         self._calls = Calls(self._scoping, self._accounts, self._gate, recorder, self._watch, clock)
-        in_forked_child(self._calls.start_afresh)
+        in_forked_child(self._calls)
         if id:
             recorder.go_on(self._account)
         wait = not in_event_loop()

@@ -149,9 +149,9 @@ class Lives:
         self._of_task: dict[int, UUID] = {}
         self._batches: weakref.WeakKeyDictionary[BaseCallbackManager, list[UUID]]
         self._batches = weakref.WeakKeyDictionary()
-        in_forked_child(self.forget)
+        in_forked_child(self)
 
-    def forget(self) -> None:
+    def start_afresh(self) -> None:
         """Drop all runs without a word."""
         self._lives = {}
         self._of_task = {}
