@@ -11,7 +11,7 @@ open ──▶ growing ──▶ closed          the end was seen: an answer, an
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
@@ -62,6 +62,11 @@ class Prompt:
     """Tool schemas are among the pieces; providers add instructions of their own to them."""
     beyond: tuple[str, ...] = ()
     """What makes the provider read more than the pieces say, such as ``previous_response_id``."""
+    mark: int = field(init=False)
+    """One hash of all marks: that of the whole prompt."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mark", hash(self.marks))
 
 
 NO_PROMPT = Prompt((), lambda _: Piece(""))

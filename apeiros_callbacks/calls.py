@@ -45,6 +45,7 @@ class Calls:
         self._recorder = recorder
         self._watch = watch
         self._clock = clock
+        self._guards = tuple({watch.guard, accounts.guard})
         self._open: dict[str, OpenCall] = {}
 
     def __len__(self) -> int:
@@ -81,10 +82,10 @@ class Calls:
 
     def close(self, call_id: str, outcome: Outcome) -> Entry | None:
         """Settle a call and write its entry. Never raises."""
-        busy = next((guard for guard in (self._watch.guard, self._accounts.guard) if guard.is_mine), None)
-        if busy is not None:  # the garbage collector closes an abandoned stream in the middle of a change
-            busy.later(partial(self.close, call_id, outcome))
-            return None
+        for guard in self._guards:
+            if guard.is_mine:  # the garbage collector closes an abandoned stream in the middle of a change
+                guard.later(partial(self.close, call_id, outcome))
+                return None
         open_call = self._open.pop(call_id, None)
         try:
             if open_call is None:

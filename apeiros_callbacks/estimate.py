@@ -12,7 +12,6 @@ UTF-8 bytes, and no answer is longer than the declared maximum.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final, NamedTuple
 
 from apeiros_callbacks.call import Call, Prompt
@@ -78,7 +77,9 @@ class _Lane:
         best: _Anchor | None = None
         for anchor in self.anchors:
             n = len(anchor.marks)
-            if n <= len(marks) and (best is None or n > len(best.marks)) and marks[:n] == anchor.marks:
+            if n > len(marks) or marks[n - 1] != anchor.marks[-1]:
+                continue  # without a look at all the others
+            if (best is None or n > len(best.marks)) and marks[:n] == anchor.marks:
                 best = anchor
         return best
 
@@ -89,9 +90,10 @@ class Estimator:
     def __init__(self, *, strict: bool = False) -> None:
         self.strict = strict
         self._lanes: Recent[tuple[object, ...], _Lane] = Recent()
-        self._answers: Recent[tuple[object, ...], deque[int]] = Recent()
+        self._answers: Recent[tuple[object, ...], tuple[int, ...]] = Recent()
         self._ratios: Recent[tuple[str, str], float] = Recent()
-        self._counted: dict[tuple[str, int], int] = {}
+        self._counted: dict[str, dict[int, int]] = {}
+        """Tokens of messages by their marks, for each encoding."""
 
     def estimate(self, call: Call) -> Estimate:
         """Guess the tokens of a call; under ``strict``, bound them.
@@ -122,7 +124,10 @@ class Estimator:
 
     def learn(self, call: Call, estimate: Estimate | None, usage: Usage) -> None:
         """Remember what the provider reported for a call."""
-        self._answers.get_or_make(_answer_key(call), _new_answers).append(usage.output_tokens)
+        key = _answer_key(call)
+        # Replaced, never changed: another thread may be reading it.
+        answers = self._answers.get(key) or ()
+        self._answers.set(key, (*answers[1 - _ANSWERS :], usage.output_tokens))
         marks = call.prompt.marks
         if usage.input_tokens and marks:  # a prompt that is not known begins every other
             lane = self._lanes.get_or_make(_lane_key(call), _Lane)
@@ -137,26 +142,22 @@ class Estimator:
         self._ratios.set(key, seen if before is None else before + (seen - before) / 4)
 
     def _output(self, call: Call) -> int:
-        # A copy: another thread may add an answer meanwhile.
-        answers = tuple(self._answers.get(_answer_key(call)) or ())
-        expected = max(answers, default=COLD_OUTPUT_TOKENS * call.choices)
+        answers = self._answers.get(_answer_key(call))
+        expected = max(answers) if answers else COLD_OUTPUT_TOKENS * call.choices
         most = call.most_output
         return expected if most is None else min(expected, most)
 
     def _count(self, counter: TokenCounter, prompt: Prompt, first: int) -> int:
-        counted = self._counted
-        name = counter.name
+        counted = self._counted.setdefault(counter.name, {})
         total = 0
-        marks = prompt.marks
-        for i in range(first, len(marks)):
-            key = (name, marks[i])
-            tokens = counted.get(key)
+        for i, mark in enumerate(prompt.marks[first:], first):
+            tokens = counted.get(mark)
             if tokens is None:
                 piece = prompt.piece(i)
                 tokens = counter.count(piece.text) + piece.more_tokens
                 if len(counted) >= _COUNTED_MESSAGES:
                     counted.clear()
-                counted[key] = tokens
+                counted[mark] = tokens
             total += tokens
         return total
 
@@ -167,10 +168,6 @@ def _lane_key(call: Call) -> tuple[object, ...]:
 
 def _answer_key(call: Call) -> tuple[object, ...]:
     return (call.agent, call.provider, call.model)
-
-
-def _new_answers() -> deque[int]:
-    return deque(maxlen=_ANSWERS)
 
 
 def bound_input(prompt: Prompt) -> int:

@@ -23,14 +23,12 @@ from apeiros_callbacks.prices import PriceBook, Rates
 from apeiros_callbacks.routing import Rung
 from apeiros_callbacks.scopes import Account, Accounts, Hold, Need
 from apeiros_callbacks.scoping import Scoping
-from apeiros_callbacks.usage import Usage
 from apeiros_callbacks.watch import Watch
 
 __all__ = ["Gate", "Passed"]
 
 logger = logging.getLogger("apeiros_callbacks")
 
-_NO_USAGE = Usage()
 _NOTHING = Need(0)
 _COUNT_ONLY = {"llm": Need(0, 1)}
 _STEP_TOKENS = 256
@@ -105,7 +103,7 @@ class Gate:
         need = _COUNT_ONLY.get(call.kind, _NOTHING)
         if scopes and call.kind == "tool":
             rates = self._book.tool(call.model)
-            need = Need(rates.cost_nano(_NO_USAGE) if rates else 0)
+            need = Need(rates.plain_nano(0, 0) if rates else 0)
             scopes = scopes if need.nano else ()  # a tool without a price is never refused
         elif scopes:
             estimate = self._estimator.estimate(call)
@@ -192,7 +190,7 @@ class Gate:
         if rates is None:
             return None
         tokens = self._estimator.estimate(call).input_tokens
-        cost = rates.bound_nano if self._estimator.strict else partial(_expected_nano, rates)
+        cost = rates.bound_nano if self._estimator.strict else rates.plain_nano
         read = cost(tokens, 0)
         million = cost(tokens, 1_000_000) - read
         if not million:
@@ -208,7 +206,7 @@ class Gate:
         if rates is None:
             nano = 0
         elif not self._estimator.strict:
-            nano = _expected_nano(rates, *tokens)
+            nano = rates.plain_nano(*tokens)
         elif call.most_output is None and self._enforces:
             raise Unbounded(call.model)
         elif call.prompt.beyond and self._enforces:
@@ -220,8 +218,9 @@ class Gate:
     def _rates(self, call: Call, scopes: tuple[Account, ...]) -> Rates | None:
         context = {"service_tier": call.service_tier} if call.service_tier else None
         rates = self._book.rates(call.provider, call.model, self._clock(), context)
-        in_dollars = any(scope.limit_nano is not None for scope in scopes)
-        if rates is None and in_dollars and self._book.refuses_unknown:
+        if rates is not None or not self._book.refuses_unknown:
+            return rates
+        if any(scope.limit_nano is not None for scope in scopes):
             unknown = UnknownPrice(call.provider, call.model, self._book.suggest(call.provider, call.model))
             if self._enforces:
                 raise unknown
@@ -313,7 +312,3 @@ class Gate:
                 step=call.step,
             )
         )
-
-
-def _expected_nano(rates: Rates, read: int, written: int) -> int:
-    return rates.cost_nano(Usage(input_tokens=read, output_tokens=written))

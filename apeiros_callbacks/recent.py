@@ -36,7 +36,10 @@ class Recent(Generic[K, V]):
         """The value, if it is remembered."""
         value = self._values.get(key)
         if value is not None:
-            self._touch(key)
+            try:  # noqa: SIM105 - here and below: a context manager has its price on the path of every call
+                self._values.move_to_end(key)
+            except KeyError:  # forgotten meanwhile
+                pass
         return value
 
     def get_or_make(self, key: K, make: Callable[[], V]) -> V:
@@ -44,14 +47,19 @@ class Recent(Generic[K, V]):
         value = self.get(key)
         if value is None:
             value = self._values.setdefault(key, make())
-            self._forget()
+            if len(self._values) > self._most:
+                self._forget()
         return value
 
     def set(self, key: K, value: V) -> None:
         """Remember a value."""
         self._values[key] = value
-        self._touch(key)
-        self._forget()
+        try:  # noqa: SIM105
+            self._values.move_to_end(key)
+        except KeyError:  # forgotten meanwhile
+            pass
+        if len(self._values) > self._most:
+            self._forget()
 
     def pop(self, key: K) -> V | None:
         """Forget a value and give it."""
@@ -72,13 +80,6 @@ class Recent(Generic[K, V]):
     def __len__(self) -> int:
         return len(self._values)
 
-    def _touch(self, key: K) -> None:
-        try:  # noqa: SIM105 - on the path of every call, where a context manager has its price
-            self._values.move_to_end(key)
-        except KeyError:  # forgotten meanwhile
-            pass
-
     def _forget(self) -> None:
-        if len(self._values) > self._most:
-            with suppress(KeyError):
-                self._values.popitem(last=False)
+        with suppress(KeyError):  # another thread was quicker
+            self._values.popitem(last=False)

@@ -41,7 +41,7 @@ class RunMemory:
         if call.root:
             # A copy: the one that is raised holds on to the frames it goes through, and to their streams.
             kept = copy.copy(refusal)
-            self._refused.set(call.root, RefusedCall(kept, need, call.model, hash(call.prompt.marks)))
+            self._refused.set(call.root, RefusedCall(kept, need, call.model, call.prompt.mark))
 
     def refused(self, call: Call) -> RefusedCall | None:
         """What was refused last in the run of a call."""
@@ -55,7 +55,7 @@ class RunMemory:
         before = self.refused(call)
         if before is None:
             return None
-        same = before.model == call.model and before.prompt == hash(call.prompt.marks)
+        same = before.model == call.model and before.prompt == call.prompt.mark
         now, then = (_in_unit(one, before.refusal.unit) for one in (need, before.need))
         if now and (same or now >= then):
             return before._replace(refusal=copy.copy(before.refusal))

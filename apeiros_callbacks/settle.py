@@ -139,7 +139,8 @@ def _charge(open_call: OpenCall, outcome: Outcome, usage: Usage, model: str, boo
     if outcome.assumed is not None and (rates is None or rates.certainty == "assumed"):
         rates = outcome.assumed
     if rates is not None:
-        return _without(rates.charge(usage), outcome.lost)
+        charge = rates.charge(usage)
+        return _without(charge, outcome.lost) if outcome.lost else charge
     return _FREE if call.kind == "tool" else _UNPRICED
 
 

@@ -61,7 +61,7 @@ class Watch:
             return None
         found: list[Finding] = []
         with self.guard:
-            attempt = self._lanes.opened(call.lane, hash(call.prompt.marks), call.step)
+            attempt = self._lanes.opened(call.lane, call.prompt.mark, call.step)
             for detector in self._detectors:
                 finding = detector.opened(attempt)
                 if finding is not None:
@@ -85,7 +85,7 @@ class Watch:
             self._health = self._health.counting(entry)
             if outcome.provisional and outcome.ending != "lost":
                 self._health = replace(self._health, end_inferred=self._health.end_inferred + 1)
-            step = self._lanes.closed(call.lane, hash(call.prompt.marks), entry, open_call.accounts)
+            step = self._lanes.closed(call.lane, call.prompt.mark, entry, open_call.accounts)
             for detector in self._detectors:
                 finding = detector.closed(step)
                 if finding is None or (detector is self._exceeded and open_call.watched):

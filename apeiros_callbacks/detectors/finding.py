@@ -99,13 +99,12 @@ class Step(NamedTuple):
     """The LLM call before it in its lane."""
     tool: str | None
     """The last tool that ran since."""
-    accounts: tuple[Account, ...] = ()
+    accounts: tuple[Account, ...]
     """The scopes that the line was charged to."""
-
-    @property
-    def is_llm(self) -> bool:
-        """An LLM call that was sent and used tokens."""
-        return self.entry.kind == "llm" and not self.entry.cached and self.entry.usage.total_tokens > 0
+    tokens: int
+    """Read and written."""
+    is_llm: bool
+    """An LLM call that was sent and used tokens."""
 
 
 class Detector(Protocol):

@@ -41,13 +41,15 @@ class Lanes:
     def closed(self, lane: Lane, prompt: int, entry: Entry, accounts: tuple[Account, ...] = ()) -> Step:
         """Note a line that was written, and give it with what came before it."""
         memory = self._lanes.get_or_make(lane, _Memory)
-        step = Step(lane, prompt, entry, memory.before, memory.tool, accounts)
+        tokens = entry.usage.total_tokens
+        is_llm = entry.kind == "llm" and not entry.cached and tokens > 0
+        step = Step(lane, prompt, entry, memory.before, memory.tool, accounts, tokens, is_llm)
         if entry.kind == "tool":
             memory.tool = entry.model
         elif entry.cached:
             # An answer from a cache is no step and no repeat: nothing was sent.
             memory.repeats -= memory.prompt == prompt
-        elif entry.usage.total_tokens:
+        elif tokens:
             memory.before, memory.tool = entry, None
             if memory.prompt == prompt and entry.amount:
                 memory.repeat_cost = entry.amount

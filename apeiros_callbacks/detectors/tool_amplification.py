@@ -23,7 +23,7 @@ class ToolAmplification:
         entry, last = step.entry, step.before
         if last is None or step.tool is None or not step.is_llm:
             return None
-        now, before = entry.usage.total_tokens, last.usage.total_tokens
+        now, before = step.tokens, last.usage.total_tokens
         if now < before * FACTOR:
             return None
         return Finding(

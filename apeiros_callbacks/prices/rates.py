@@ -132,6 +132,12 @@ class Rates:
         """Nano-dollars, rounded up: what a hold sets aside for this usage."""
         return -(-self._units(usage, self._band(usage.input_tokens)) // self._nano)
 
+    def plain_nano(self, input_tokens: int, output_tokens: int) -> int:
+        """`cost_nano` of a usage that is nothing but tokens read and written."""
+        band = self._band(input_tokens)
+        units = input_tokens * band.input + output_tokens * band.output + self._call
+        return -(-units // self._nano)
+
     def charge(self, usage: Usage) -> Charge:
         """What this usage cost, exactly."""
         band = self._band(usage.input_tokens)

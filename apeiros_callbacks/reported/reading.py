@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from apeiros_callbacks.usage import MOST_TOKENS, Usage
 
@@ -18,10 +19,12 @@ class Reading:
     output_tokens: int | None = None
 
 
-def tokens(value: object) -> int | None:
+def tokens(value: Any) -> int | None:
     """A count, if it can be one: a whole number of zero or more, also as a float such as ``12.0``."""
     if value is None:
         return None
+    if value.__class__ is int:
+        return value if 0 <= value <= MOST_TOKENS else None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
@@ -64,6 +67,14 @@ def reading(
     read, written = tokens(input_tokens) or None, tokens(output_tokens)
     if read is None or written is None:
         return Reading(None, read, written)
+    if not (cache_read or cache_write or reasoning or input_audio or output_audio):
+        usage = Usage(
+            input_tokens=read,
+            output_tokens=written,
+            web_searches=searches[0],
+            file_searches=searches[1],
+        )
+        return Reading(usage, read, written)  # the ordinary report, on the path of every call
     thought = tokens(reasoning) or 0
     if thought and tokens(total) == read + written + thought:
         written += thought

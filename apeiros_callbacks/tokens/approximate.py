@@ -113,7 +113,7 @@ def _estimate(text: str, *, look_for_repeats: bool) -> float:
         if tokens:
             return tokens + _estimate(rest, look_for_repeats=False)
 
-    total = float(sum((length + 2) // 3 * n for length, n in Counter(map(len, digits)).items()))
+    total = float(sum([(len(run) + 2) // 3 for run in digits]))
     glued_marks = marked_words = 0
     runs_of_marks = False
     for shape, n in gaps:

@@ -32,7 +32,7 @@ from langchain_apeiros.endpoints import at_address
 from langchain_apeiros.live import Live, Origin
 from langchain_apeiros.prompts import chat_prompt, chunk_text, event_text, text_prompt, texts_prompt
 from langchain_apeiros.runs import Runs, metadata_around
-from langchain_apeiros.starts import Customer, Starts, model_of, provider_of
+from langchain_apeiros.starts import Customer, Starts
 from langchain_apeiros.tracker import Abort, Tracker
 from langchain_apeiros.usage import Sent, read_cut, read_decision, read_outcome, with_report_of
 
@@ -176,7 +176,7 @@ class ApeirosHandler(BaseCallbackHandler):
             parent_run_id,
             known,
             params,
-            lambda: chat_prompt(sent, params, provider_of(known), model_of(known, params)),
+            functools.partial(chat_prompt, sent, params),
             Sent(sent, params),
             kwargs.get("batch_size", 1),
         )
@@ -197,7 +197,8 @@ class ApeirosHandler(BaseCallbackHandler):
         known = at_address(metadata or {}, serialized, params)
         size: int = kwargs.get("batch_size", 1)
         shared = Sent(shared=size > 1)
-        self._tracker.open(run_id, parent_run_id, known, params, lambda: text_prompt(sent), shared, size)
+        prompt = functools.partial(text_prompt, sent)
+        self._tracker.open(run_id, parent_run_id, known, params, prompt, shared, size)
 
     @_recording
     def on_llm_new_token(self, token: Any, *, run_id: UUID, chunk: Any = None, **kwargs: Any) -> None:
@@ -292,7 +293,8 @@ class ApeirosHandler(BaseCallbackHandler):
             self._runs.started(run_id, parent_run_id, kwargs.get("name"), kwargs.get("tags"))
             return
         known = metadata or {}
-        self._tracker.open(run_id, parent_run_id, known, {}, lambda: text_prompt(str(inputs)), Sent())
+        prompt = functools.partial(text_prompt, inputs)
+        self._tracker.open(run_id, parent_run_id, known, {}, prompt, Sent())
 
     @_recording
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
@@ -340,7 +342,8 @@ class ApeirosHandler(BaseCallbackHandler):
         """
         known = {**metadata_around(), "ls_provider": provider, "ls_model_name": model}
         try:
-            call = self._starts.call(uuid4(), None, known, {}, lambda: texts_prompt(texts), self.session)
+            prompt = functools.partial(texts_prompt, texts)
+            call = self._starts.call(uuid4(), None, known, {}, prompt, self.session)
             return self._tracker.admitted(replace(call, kind="embedding"), self.session)
         except Refused as refusal:
             raise self._tracker.for_caller(refusal) from refusal.__cause__

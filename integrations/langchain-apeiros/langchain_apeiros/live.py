@@ -145,7 +145,7 @@ class Lives:
 
     def __init__(self, over: Callable[[UUID, Live, Outcome], None]) -> None:
         self._over = over
-        self._lives: dict[UUID, Live] = {}
+        self._lives: dict[int, Live] = {}
         self._of_task: dict[int, UUID] = {}
         self._batches: weakref.WeakKeyDictionary[BaseCallbackManager, list[UUID]]
         self._batches = weakref.WeakKeyDictionary()
@@ -161,11 +161,11 @@ class Lives:
 
     def get(self, run_id: UUID) -> Live | None:
         """The run, if it is open."""
-        return self._lives.get(run_id)
+        return self._lives.get(run_id.int)
 
     def pop(self, run_id: UUID) -> Live | None:
         """The run, if it is open; it is not open any more."""
-        live = self._lives.pop(run_id, None)
+        live = self._lives.pop(run_id.int, None)
         if live is not None:
             live.life = None
             if live.task is not None and live.watch is not None:
@@ -179,7 +179,7 @@ class Lives:
         if batch_size > 1 and manager is not None:
             live.batch = self._batches.setdefault(manager, [])
             live.batch.append(run_id)
-        self._lives[run_id] = live
+        self._lives[run_id.int] = live
         if manager is not None and origin.lasts:
             live.life = weakref.ref(manager, functools.partial(self._collected, run_id))
         try:
@@ -207,13 +207,13 @@ class Lives:
         except RuntimeError:
             return
         before = self._of_task.get(id(task))
-        live = None if before is None else self._lives.get(before)
+        live = None if before is None else self._lives.get(before.int)
         if before is not None and live is not None and before != parent and live.is_plain:
             self._end(before, "cut", "no end seen")
 
     def is_wrapper(self, run_id: UUID) -> None:
         """Note that an LLM run makes another one: a model around a model, which sends nothing itself."""
-        live = self._lives.get(run_id)
+        live = self._lives.get(run_id.int)
         if live is not None and not live.is_tool:
             self.pop(run_id)
             self._over(run_id, live, Outcome(ending="unsent"))  # its own end, when it comes, says nothing new
@@ -239,7 +239,7 @@ class Lives:
             self._end(other, "unsent", "")
 
     def _collected(self, run_id: UUID, life: weakref.ref[BaseCallbackManager]) -> None:
-        live = self._lives.get(run_id)
+        live = self._lives.get(run_id.int)
         if live is None or live.life is not life:
             return
         if live.task is not None and live.stream is None:
@@ -250,7 +250,7 @@ class Lives:
             self._end(run_id, "cut" if live.lone else "lost", "no end seen")
 
     def _task_done(self, run_id: UUID, task: asyncio.Task[Any]) -> None:
-        live = self._lives.get(run_id)
+        live = self._lives.get(run_id.int)
         if live is not None:
             self._task_over(run_id, live, task)
 

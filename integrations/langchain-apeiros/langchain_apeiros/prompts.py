@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias, cast
 
@@ -15,13 +15,14 @@ from apeiros_callbacks.tokens import image_size, media_tokens
 
 __all__ = ["answer_text", "chat_prompt", "chunk_text", "event_text", "text_prompt", "texts_prompt"]
 
-_SCHEMAS = (
+_ORDERED = (
     "tools", "functions", "response_format", "output_config", "response_schema", "response_json_schema",
     "instructions", "prediction", "system", "extra_body",
 )  # fmt: skip
 """Parameters of a request that the provider reads as part of the input."""
+_SCHEMAS = frozenset(_ORDERED)
 
-_BEYOND = ("previous_response_id", "conversation", "prompt", "container", "cached_content")
+_BEYOND = frozenset({"previous_response_id", "conversation", "prompt", "container", "cached_content"})
 """Parameters by which the provider reads what it has stored."""
 
 
@@ -31,7 +32,7 @@ def chat_prompt(
     """The prompt of a chat model: its tool schemas first, then its messages."""
     marks = [_message_mark(message) for message in messages]
     media = partial(_media_tokens, provider=provider, model=model)
-    schemas = [params[name] for name in _SCHEMAS if params.get(name)]
+    schemas = [] if _SCHEMAS.isdisjoint(params) else [params[name] for name in _ORDERED if params.get(name)]
     beyond = _beyond(messages, params)
     if not schemas:
         return Prompt(tuple(marks), lambda i: _message_piece(messages[i], media), beyond=beyond)
@@ -46,14 +47,18 @@ def chat_prompt(
 
 def _beyond(messages: Sequence[BaseMessage], params: Mapping[str, Any]) -> tuple[str, ...]:
     """What makes the provider read more than is sent: what it has stored, finds, or is pointed to."""
-    found = [name for name in _BEYOND if params.get(name)]
+    contents = [vars(message).get("content") for message in messages]
+    blocks = [content for content in contents if content.__class__ is not str]
+    if not blocks and "tools" not in params and _BEYOND.isdisjoint(params):
+        return ()  # the ordinary call
+    found = [name for name in params if name in _BEYOND and params[name]]
     found.extend(
         f"the tool {kind}"
         for tool in items(params.get("tools"))
         if (kind := text(mapping(tool).get("type"))) and not kind.startswith(_OWN_TOOLS)
     )
-    for message in messages:
-        for block in items(vars(message).get("content")):
+    for content in blocks:
+        for block in items(content):
             kind = str(mapping(block).get("type"))
             if _MEDIA_KINDS.get(kind, "image") != "image":
                 found.append(f"a part of the type {kind}")  # its tokens are estimated, not bounded
@@ -64,33 +69,41 @@ def _beyond(messages: Sequence[BaseMessage], params: Mapping[str, Any]) -> tuple
 _OWN_TOOLS = ("function", "custom", "bash_", "text_editor_", "computer_", "memory_")
 
 
-def text_prompt(prompt: str) -> Prompt:
-    """The prompt of a completion model."""
-    return Prompt((hash(prompt),), lambda _: Piece(prompt))
+def text_prompt(prompt: object, provider: str = "", model: str = "") -> Prompt:
+    """The prompt of a completion model, or what a decision model is asked; of any model."""
+    sent = str(prompt)
+    return Prompt((hash(sent),), lambda _: Piece(sent))
 
 
-def texts_prompt(texts: Sequence[str]) -> Prompt:
-    """What an embedding model is sent."""
+def texts_prompt(texts: Sequence[str], provider: str = "", model: str = "") -> Prompt:
+    """What an embedding model is sent, whichever it is."""
     return Prompt(tuple([hash(text) for text in texts]), lambda i: Piece(texts[i]))
 
 
 def _message_mark(message: BaseMessage) -> int:
     # Straight from the instance: pydantic takes its time over an attribute that a message does not have.
-    fields = vars(message)
-    content = fields["content"]
-    calls = fields.get("tool_calls")
-    if content.__class__ is str and fields.get("type") == "human" and not fields.get("name"):
-        return hash(content)
-    aside = _mark(list(_aside(message)))
-    return hash((fields.get("type"), _mark(content), _mark(calls) if calls else 0, aside))
+    said = vars(message).get
+    content = said("content")
+    if content.__class__ is str and not (
+        said("tool_calls")
+        or said("additional_kwargs")
+        or said("tool_call_id")
+        or said("name")
+        or said("invalid_tool_calls")
+    ):
+        return hash((said("type"), content))  # nearly always; every message of every call comes by here
+    return hash((said("type"), _mark(content), _mark(said("tool_calls")), _mark(_aside(message))))
 
 
-def _mark(value: object) -> int:
+def _mark(value: Any) -> int:
     """A hash of plain data; a string's hash is kept by the string, so a second time costs nothing."""
-    if isinstance(value, dict):
-        return hash(tuple((key, _mark(part)) for key, part in mapping(cast("object", value)).items()))
-    if isinstance(value, list):
-        return hash(tuple(_mark(part) for part in items(cast("object", value))))
+    kind = value.__class__
+    if kind is str:
+        return hash(value)
+    if kind is dict:
+        return hash(tuple([(key, _mark(part)) for key, part in value.items()]))
+    if kind is list:
+        return hash(tuple([_mark(part) for part in value]))
     return hash(value) if isinstance(value, str | int | float | bytes) else hash(repr(value))
 
 
@@ -99,23 +112,25 @@ Media: TypeAlias = Callable[[str, Mapping[str, Any]], int]
 
 
 def _message_piece(message: BaseMessage, media: Media) -> Piece:
+    content, calls, aside = vars(message).get("content"), _tool_calls(message), _aside(message)
+    if isinstance(content, str) and not calls and not aside:
+        return Piece(content)
     parts: list[str] = []
-    tokens = _read_content(message.content, parts, media)
-    parts.extend(f"{call.get('name')}{_json(call.get('args'))}" for call in _tool_calls(message))
-    parts.extend(_json(part) for part in _aside(message))
+    tokens = _read_content(content, parts, media)
+    parts.extend(f"{call.get('name')}{_json(call.get('args'))}" for call in calls)
+    parts.extend(map(_json, aside))
     return Piece("\n".join(parts), tokens)
 
 
-def _aside(message: BaseMessage) -> Iterator[object]:
+def _aside(message: BaseMessage) -> list[object]:
     """What a message says beside its content and its tool calls."""
     fields = vars(message)
-    for name in ("name", "tool_call_id", "invalid_tool_calls"):
-        if fields.get(name):
-            yield fields[name]
     more = mapping(fields.get("additional_kwargs"))
-    for name in ("function_call", "refusal", "reasoning_content"):
-        if more.get(name):
-            yield more[name]
+    return [said for said in (*map(fields.get, _BESIDE), *map(more.get, _BESIDE_MORE)) if said]
+
+
+_BESIDE = ("name", "tool_call_id", "invalid_tool_calls")
+_BESIDE_MORE = ("function_call", "refusal", "reasoning_content")
 
 
 def _tool_calls(message: BaseMessage) -> Sequence[Mapping[str, Any]]:

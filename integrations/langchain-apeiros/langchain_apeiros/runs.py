@@ -36,7 +36,7 @@ class Runs:
         self, run_id: UUID, parent: UUID | None, name: object = None, tags: Sequence[str] | None = None
     ) -> str:
         """Note a run, and give the id of its root."""
-        root, graph = self.root(run_id, parent), self.graph(parent)
+        root, graph = self.root(parent) or str(run_id), self.graph(parent)
         around = None if parent is None else self._runs.get(parent.int)
         # LangGraph tags the runs of its nodes; what started them is the graph.
         is_node = tags is not None and any(tag.startswith("graph:step:") for tag in tags)
@@ -45,8 +45,8 @@ class Runs:
         self._runs.set(run_id.int, _Run(root, str(name or ""), graph))
         return root
 
-    def root(self, run_id: UUID, parent: UUID | None) -> str:
-        """The root of a run that is not noted itself.
+    def root(self, parent: UUID | None) -> str | None:
+        """The root of what a run starts; None when that is a root itself.
 
         A run without a parent may be inside another all the same: ``with_fallbacks`` calls its candidates
         with the caller's own config, and so may anybody's function. LangChain keeps the config of what is
@@ -55,7 +55,7 @@ class Runs:
         if parent is None:
             parent = _around()
         if parent is None:
-            return str(run_id)
+            return None
         around = self._runs.get(parent.int)
         return str(parent) if around is None else around.root
 

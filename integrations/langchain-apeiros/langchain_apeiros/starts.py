@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 from uuid import UUID, uuid4
 
@@ -19,7 +20,7 @@ from langchain_apeiros.prompts import chat_prompt, text_prompt
 from langchain_apeiros.rungs import rung_of
 from langchain_apeiros.runs import Runs, agent_of
 
-__all__ = ["Customer", "Starts", "model_of", "provider_of"]
+__all__ = ["Customer", "Starts"]
 
 logger = logging.getLogger("apeiros_callbacks")
 
@@ -45,7 +46,7 @@ class Starts:
         parent: UUID | None,
         metadata: Mapping[str, Any],
         params: Mapping[str, Any],
-        prompt: Callable[[], Prompt],
+        prompt: Callable[[str, str], Prompt],
         session: Session,
     ) -> Call:
         """The call that a run of a model starts with.
@@ -54,20 +55,21 @@ class Starts:
             UnknownCustomer: the customer's function gives none, or failed.
             GateFailed: the prompt cannot be read, and a budget is set.
         """
+        call_id, provider, model = str(run_id), _provider_of(metadata), _model_of(metadata, params)
         try:
-            sent = prompt()
+            sent = prompt(provider, model)
         except Exception as bug:  # noqa: BLE001 - a shape of message that we cannot read
             session.gate_failed(bug)
             sent = text_prompt("")
         return Call(
-            id=str(run_id),
-            provider=provider_of(metadata),
-            model=model_of(metadata, params),
+            id=call_id,
+            provider=provider,
+            model=model,
             prompt=sent,
             agent=agent_of(metadata, self._runs.graph(parent)),
             thread=_thread(metadata),
             customer=self._customer_of(metadata, session),
-            root=self._runs.root(run_id, parent),
+            root=self._runs.root(parent) or call_id,
             step=count(metadata.get("langgraph_step")),
             max_output_tokens=_max_output(metadata, params),
             choices=_positive(params.get("n")) or 1,
@@ -107,10 +109,7 @@ class Starts:
         known = at_address({**metadata, **asked}, None, bound)
         declared = mapping(model._get_invocation_params())  # pyright: ignore[reportPrivateUsage]
         params = {**declared, **bound}
-        provider, name = provider_of(known), model_of(known, params)
-        return self.call(
-            uuid4(), None, known, params, lambda: chat_prompt(messages, params, provider, name), session
-        )
+        return self.call(uuid4(), None, known, params, partial(chat_prompt, messages, params), session)
 
     def _customer_of(self, metadata: Mapping[str, Any], session: Session) -> str | None:
         if self._customer is None or isinstance(self._customer, str):
@@ -130,12 +129,12 @@ class Starts:
         return None
 
 
-def provider_of(metadata: Mapping[str, Any]) -> str:
+def _provider_of(metadata: Mapping[str, Any]) -> str:
     """Whom a run goes to, in LangChain's word; empty where it does not say."""
     return str(metadata.get("ls_provider") or "")
 
 
-def model_of(metadata: Mapping[str, Any], params: Mapping[str, Any]) -> str:
+def _model_of(metadata: Mapping[str, Any], params: Mapping[str, Any]) -> str:
     """The model that a run asks for."""
     for name in (metadata.get("ls_model_name"), params.get("model"), params.get("model_name")):
         if isinstance(name, str) and name:

@@ -61,7 +61,7 @@ class Tracker:
         parent: UUID | None,
         metadata: Mapping[str, Any],
         params: Mapping[str, Any],
-        prompt: Callable[[], Prompt],
+        prompt: Callable[[str, str], Prompt],
         sent: Sent,
         batch_size: int = 1,
     ) -> None:
@@ -165,7 +165,7 @@ class Tracker:
         except Exception as bug:  # noqa: BLE001 - an answer of a shape that we cannot read
             session.went_wrong("reading an answer", bug)
             ended = Outcome(ending="cut", error=type(bug).__name__)
-        session.close_call(str(run_id), ended)
+        session.close_call(str(run_id) if live is None else live.open_call.call.id, ended)
 
     def _refusal(self, refusal: Refused, run_id: UUID, origin: Origin) -> Refused:
         """Take back what was opened for the run, by this handler and others of its kind: nothing is sent."""

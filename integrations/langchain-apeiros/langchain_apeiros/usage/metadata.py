@@ -42,8 +42,8 @@ def read_metadata(reported: Mapping[str, Any]) -> Reading | None:
 
 def tier_of(reported: Mapping[str, Any]) -> str | None:
     """The service tier that langchain-openai marks the details with."""
-    details = mapping(reported.get("output_token_details"))
-    return next((tier for tier in _TIERS if tier in details), None)
+    details = reported.get("output_token_details")
+    return next((tier for tier in _TIERS if tier in details), None) if details else None
 
 
 def _detail(details: Mapping[str, Any], name: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from langchain_core.outputs import LLMResult
@@ -50,14 +51,16 @@ class _Answer(NamedTuple):
 
     @property
     def model(self) -> str | None:
+        """The model that answered."""
         name = text(self.metadata.get("model_name")) or text(self.llm_output.get("model_name"))
-        return _once(name or text(self.metadata.get("model")))
+        name = name or text(self.metadata.get("model"))
+        return _once(name) if name else None
 
     @property
     def tier(self) -> str | None:
         tier = text(self.metadata.get("service_tier")) or text(self.body.get("service_tier"))
         tier = tier or text(mapping(self.metadata.get("serviceTier")).get("type"))  # Bedrock
-        return _once(tier) or tier_of(self.reported)
+        return _once(tier) if tier else tier_of(self.reported)
 
 
 def read_outcome(response: LLMResult, call: Call | None = None, sent: Sent = _NOTHING_SENT) -> Outcome:
@@ -71,13 +74,14 @@ def read_outcome(response: LLMResult, call: Call | None = None, sent: Sent = _NO
     answer = _Answer.of(response, sent)
     # LangChain zeroes this key on an answer from its cache (langchain-core 0.3.86 to 1.8).
     cached = answer.reported.get("total_cost") == 0
+    answered_by = answer.model
     if cached:
-        return Outcome(ending="answered", model=answer.model, cached=True)
+        return Outcome(ending="answered", model=answered_by, cached=True)
     if sent.shared and not answer.reported and answer.llm_output.get("token_usage") == {}:
         # Of several prompts at once LangChain gives the usage of all with the first, and this with the rest.
-        return Outcome(ending="answered", usage=Usage(), model=answer.model)
+        return Outcome(ending="answered", usage=Usage(), model=answered_by)
     provider = "" if call is None else canonical_provider(call.provider)
-    model = answer.model or ("" if call is None else call.model)
+    model = answered_by or ("" if call is None else call.model)
     read = _reading(answer, model, response)
     usage = read.usage
     if usage is not None:
@@ -95,7 +99,7 @@ def read_outcome(response: LLMResult, call: Call | None = None, sent: Sent = _NO
         output_tokens=read.output_tokens,
         cost=cost,
         lost=lost,
-        model=answer.model,
+        model=answered_by,
         service_tier=answer.tier,
         speed=text(answer.body.get("speed")),
         text=_all_text(response) if usage is None else None,
@@ -202,13 +206,12 @@ def _is_split(body: Mapping[str, Any], details: Mapping[str, Any]) -> bool:
     return "cache_creation" in body or any(key.startswith("ephemeral_") for key in details)
 
 
-def _once(name: str | None) -> str | None:
+@lru_cache(maxsize=1024)
+def _once(name: str) -> str:
     """The name, where a stream said it over and over: LangChain joins what its chunks say.
 
     OpenRouter's and others' streams name their model as ``openai/gpt-4o-miniopenai/gpt-4o-mini``.
     """
-    if not name:
-        return name
     period = (name + name).find(name, 1)
     return name[:period] if period >= 4 else name
 

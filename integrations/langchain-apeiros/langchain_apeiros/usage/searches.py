@@ -91,4 +91,7 @@ def _file_searches(blocks: Sequence[Mapping[str, Any]]) -> int:
 def _blocks(message: object) -> Sequence[Mapping[str, Any]]:
     """The blocks of the content, and the tool outputs that older versions of langchain-openai keep apart."""
     more = mapping(getattr(message, "additional_kwargs", None)).get("tool_outputs")
-    return [mapping(block) for block in (*items(getattr(message, "content", None)), *items(more))]
+    content = getattr(message, "content", None)
+    if more is None and content.__class__ is str:
+        return ()
+    return [mapping(block) for block in (*items(content), *items(more))]
