@@ -60,8 +60,9 @@ class Prompt:
     """Give the text of message i; called only for messages that must be counted."""
     has_tools: bool = False
     """Tool schemas are among the pieces; providers add instructions of their own to them."""
-    beyond: tuple[str, ...] = ()
-    """What makes the provider read more than the pieces say, such as ``previous_response_id``."""
+    find_beyond: Callable[[], tuple[str, ...]] = tuple
+    """Name what makes the provider read more than the pieces say, such as ``previous_response_id``; asked
+    only where a bound is needed."""
     mark: int = field(init=False)
     """One hash of all marks: that of the whole prompt."""
 

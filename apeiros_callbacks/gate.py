@@ -209,8 +209,8 @@ class Gate:
             nano = rates.plain_nano(*tokens)
         elif call.most_output is None and self._enforces:
             raise Unbounded(call.model)
-        elif call.prompt.beyond and self._enforces:
-            raise Unbounded(call.model, ", ".join(call.prompt.beyond))
+        elif self._enforces and (beyond := call.prompt.find_beyond()):
+            raise Unbounded(call.model, ", ".join(beyond))
         else:
             nano = rates.bound_nano(*tokens)
         return Need(nano, 1 if call.kind == "llm" else 0, sum(tokens))

@@ -52,7 +52,7 @@ class RunMemory:
 
         Its refusal is a copy, to be raised.
         """
-        before = self.refused(call)
+        before = self._refused.get(call.root)
         if before is None:
             return None
         same = before.model == call.model and before.prompt == call.prompt.mark

@@ -67,7 +67,7 @@ def settle(
         price_certainty=charge.certainty,
         cached=outcome.cached,
         unit_prices=charge.unit_prices,
-        price_source=_source(charge),
+        price_source=_source(charge) if charge.missing else charge.source,
         started_at=open_call.started_at,
         ended_at=now,
         error=outcome.error,
@@ -156,7 +156,7 @@ def _without(charge: Charge, lost: tuple[str, ...]) -> Charge:
 
 def _source(charge: Charge) -> str:
     """What the prices are from, and what is not in them: ``genai-prices 0.2.3 openai/gpt-4o, no …``."""
-    return f"{charge.source}, no {', '.join(charge.missing)}" if charge.missing else charge.source
+    return f"{charge.source}, no {', '.join(charge.missing)}"
 
 
 def _rates(open_call: OpenCall, outcome: Outcome, model: str, book: PriceBook) -> Rates | None:

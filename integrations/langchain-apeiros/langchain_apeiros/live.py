@@ -25,7 +25,7 @@ from apeiros_callbacks.forked import in_forked_child
 from langchain_apeiros.ended import ending_of_task
 from langchain_apeiros.usage import Sent
 
-__all__ = ["Live", "Lives", "Origin"]
+__all__ = ["Live", "Lives", "Origin", "running_task"]
 
 _NOTHING_SENT = Sent()
 
@@ -126,6 +126,14 @@ class Origin(NamedTuple):
         return () if self.manager is None else self.manager.handlers
 
 
+def running_task() -> asyncio.Task[Any] | None:
+    """The task that this is part of; None outside of an event loop."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
+
+
 _STARTS = frozenset({"on_chat_model_start", "on_llm_start", "on_tool_start", "on_chain_start"})
 # Functions of LangChain in which, or in whose closure, a manager lives as long as the call.
 _KEEPERS = frozenset({
@@ -173,8 +181,23 @@ class Lives:
                 self._of_task.pop(id(live.task), None)
         return live
 
-    def add(self, run_id: UUID, live: Live, origin: Origin, batch_size: int) -> None:
-        """Note a run, and watch for its end."""
+    def add(
+        self,
+        run_id: UUID,
+        live: Live,
+        origin: Origin,
+        task: asyncio.Task[Any] | None = None,
+        batch_size: int = 1,
+    ) -> None:
+        """Note a run, and watch for its end.
+
+        Args:
+            run_id: its id.
+            live: the run.
+            origin: what sent its start.
+            task: what it is started in, on an event loop.
+            batch_size: how many runs start together with it.
+        """
         manager = origin.manager
         if batch_size > 1 and manager is not None:
             live.batch = self._batches.setdefault(manager, [])
@@ -182,10 +205,6 @@ class Lives:
         self._lives[run_id.int] = live
         if manager is not None and origin.lasts:
             live.life = weakref.ref(manager, functools.partial(self._collected, run_id))
-        try:
-            task = asyncio.current_task()
-        except RuntimeError:
-            return
         if task is not None and not origin.streams:
             live.task = task
             live.watch = functools.partial(self._task_done, run_id)
@@ -196,16 +215,13 @@ class Lives:
             if live.is_plain:
                 self._of_task[id(task)] = run_id
 
-    def task_goes_on(self, parent: UUID | None) -> None:
-        """Note that this task is about to make another call: one that is still open was cancelled.
+    def goes_on(self, task: asyncio.Task[Any], parent: UUID | None) -> None:
+        """Note that a task is about to make another call: one that is still open was cancelled.
 
         Args:
+            task: the task.
             parent: the run that the other call is made in.
         """
-        try:
-            task = asyncio.current_task()
-        except RuntimeError:
-            return
         before = self._of_task.get(id(task))
         live = None if before is None else self._lives.get(before.int)
         if before is not None and live is not None and before != parent and live.is_plain:

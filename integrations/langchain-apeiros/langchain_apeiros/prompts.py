@@ -22,7 +22,7 @@ _ORDERED = (
 """Parameters of a request that the provider reads as part of the input."""
 _SCHEMAS = frozenset(_ORDERED)
 
-_BEYOND = frozenset({"previous_response_id", "conversation", "prompt", "container", "cached_content"})
+_BEYOND = ("previous_response_id", "conversation", "prompt", "container", "cached_content")
 """Parameters by which the provider reads what it has stored."""
 
 
@@ -33,32 +33,28 @@ def chat_prompt(
     marks = [_message_mark(message) for message in messages]
     media = partial(_media_tokens, provider=provider, model=model)
     schemas = [] if _SCHEMAS.isdisjoint(params) else [params[name] for name in _ORDERED if params.get(name)]
-    beyond = _beyond(messages, params)
+    beyond = partial(_beyond, messages, params)
     if not schemas:
-        return Prompt(tuple(marks), lambda i: _message_piece(messages[i], media), beyond=beyond)
+        return Prompt(tuple(marks), lambda i: _message_piece(messages[i], media), find_beyond=beyond)
     # One repr serves as mark and as text: schemas are the same objects, or equal, from call to call.
     described = repr(schemas)
 
     def piece(i: int) -> Piece:
         return Piece(described) if i == 0 else _message_piece(messages[i - 1], media)
 
-    return Prompt((hash(described), *marks), piece, has_tools=True, beyond=beyond)
+    return Prompt((hash(described), *marks), piece, has_tools=True, find_beyond=beyond)
 
 
 def _beyond(messages: Sequence[BaseMessage], params: Mapping[str, Any]) -> tuple[str, ...]:
     """What makes the provider read more than is sent: what it has stored, finds, or is pointed to."""
-    contents = [vars(message).get("content") for message in messages]
-    blocks = [content for content in contents if content.__class__ is not str]
-    if not blocks and "tools" not in params and _BEYOND.isdisjoint(params):
-        return ()  # the ordinary call
-    found = [name for name in params if name in _BEYOND and params[name]]
+    found = [name for name in _BEYOND if params.get(name)]
     found.extend(
         f"the tool {kind}"
         for tool in items(params.get("tools"))
         if (kind := text(mapping(tool).get("type"))) and not kind.startswith(_OWN_TOOLS)
     )
-    for content in blocks:
-        for block in items(content):
+    for message in messages:
+        for block in items(vars(message).get("content")):
             kind = str(mapping(block).get("type"))
             if _MEDIA_KINDS.get(kind, "image") != "image":
                 found.append(f"a part of the type {kind}")  # its tokens are estimated, not bounded

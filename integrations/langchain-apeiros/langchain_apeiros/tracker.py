@@ -13,7 +13,7 @@ from apeiros_callbacks.call import Call, OpenCall, Outcome, Prompt
 from apeiros_callbacks.errors import BudgetExceeded, ModelDowngrade, Refused, StoppedByFinding
 from apeiros_callbacks.recent import Recent
 from langchain_apeiros.aborts import for_graphs
-from langchain_apeiros.live import Live, Lives, Origin
+from langchain_apeiros.live import Live, Lives, Origin, running_task
 from langchain_apeiros.pause import ask_for_more
 from langchain_apeiros.runs import Runs
 from langchain_apeiros.starts import Starts
@@ -77,8 +77,9 @@ class Tracker:
         origin = Origin.here()
         if parent is not None:
             self.lives.is_wrapper(parent)
-        if batch_size == 1:
-            self.lives.task_goes_on(parent)
+        task = running_task()
+        if task is not None and batch_size == 1:
+            self.lives.goes_on(task, parent)
         session = self._session_of(origin)
         if session is None:
             return
@@ -88,7 +89,7 @@ class Tracker:
         except Refused as refusal:
             raise self._refusal(refusal, run_id, origin) from refusal.__cause__
         live.lone = origin.put_first(self._handler)
-        self.lives.add(run_id, live, origin, batch_size)
+        self.lives.add(run_id, live, origin, task, batch_size)
 
     def open_tool(self, run_id: UUID, parent: UUID | None, name: str, metadata: Mapping[str, Any]) -> None:
         """Note that a tool starts; hold its price, where it has one.
@@ -108,7 +109,7 @@ class Tracker:
             tool = self._starts.open_tool(run_id, parent, name, metadata, session)
         except Refused as refusal:
             raise self._refusal(refusal, run_id, origin) from refusal.__cause__
-        self.lives.add(run_id, Live(session, tool), origin, 1)
+        self.lives.add(run_id, Live(session, tool), origin, running_task())
 
     def admitted(self, call: Call, session: Session) -> OpenCall:
         """Open a call; where a person is to be asked before it is refused, ask.
