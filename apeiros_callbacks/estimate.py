@@ -70,7 +70,8 @@ class _Lane:
         self.anchors: tuple[_Anchor, ...] = ()
 
     def learn(self, marks: tuple[int, ...], input_tokens: int) -> None:
-        kept = [old for old in self.anchors if old.marks != marks]
+        length = len(marks)
+        kept = [old for old in self.anchors if len(old.marks) != length or old.marks != marks]
         self.anchors = (_Anchor(marks, input_tokens), *kept[: _ANCHORS - 1])
 
     def longest_prefix(self, marks: tuple[int, ...]) -> _Anchor | None:

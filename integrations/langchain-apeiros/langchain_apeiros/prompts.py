@@ -77,30 +77,29 @@ def texts_prompt(texts: Sequence[str], provider: str = "", model: str = "") -> P
 
 
 def _message_mark(message: BaseMessage) -> int:
-    # Straight from the instance: pydantic takes its time over an attribute that a message does not have.
+    # Every message of every call comes by here. Straight from the instance: pydantic takes its time over an
+    # attribute that a message does not have.
     said = vars(message).get
-    content = said("content")
-    if content.__class__ is str and not (
-        said("tool_calls")
-        or said("additional_kwargs")
-        or said("tool_call_id")
-        or said("name")
-        or said("invalid_tool_calls")
-    ):
-        return hash((said("type"), content))  # nearly always; every message of every call comes by here
-    return hash((said("type"), _mark(content), _mark(said("tool_calls")), _mark(_aside(message))))
+    content, calls, more = said("content"), said("tool_calls"), said("additional_kwargs")
+    if content.__class__ is not str:
+        content = _mark(content)
+    mark: tuple[Any, ...] = (said("type"), content, said("tool_call_id"), said("name"))
+    if calls or said("invalid_tool_calls"):
+        mark = (*mark, _mark(calls), _mark(said("invalid_tool_calls")))
+    if more and (more.get("refusal") or more.get("reasoning_content") or more.get("function_call")):
+        mark = (*mark, *[_mark(more.get(name)) for name in _BESIDE])
+    return hash(mark)
 
 
 def _mark(value: Any) -> int:
     """A hash of plain data; a string's hash is kept by the string, so a second time costs nothing."""
     kind = value.__class__
-    if kind is str:
-        return hash(value)
     if kind is dict:
-        return hash(tuple([(key, _mark(part)) for key, part in value.items()]))
+        parts = [part if part.__class__ is str else _mark(part) for part in value.values()]
+        return hash((*value, *parts))
     if kind is list:
         return hash(tuple([_mark(part) for part in value]))
-    return hash(value) if isinstance(value, str | int | float | bytes) else hash(repr(value))
+    return hash(value) if value is None or isinstance(value, str | int | float | bytes) else hash(repr(value))
 
 
 Media: TypeAlias = Callable[[str, Mapping[str, Any]], int]
@@ -122,11 +121,11 @@ def _aside(message: BaseMessage) -> list[object]:
     """What a message says beside its content and its tool calls."""
     fields = vars(message)
     more = mapping(fields.get("additional_kwargs"))
-    return [said for said in (*map(fields.get, _BESIDE), *map(more.get, _BESIDE_MORE)) if said]
+    said = (*map(fields.get, ("name", "tool_call_id", "invalid_tool_calls")), *map(more.get, _BESIDE))
+    return [part for part in said if part]
 
 
-_BESIDE = ("name", "tool_call_id", "invalid_tool_calls")
-_BESIDE_MORE = ("function_call", "refusal", "reasoning_content")
+_BESIDE = ("function_call", "refusal", "reasoning_content")
 
 
 def _tool_calls(message: BaseMessage) -> Sequence[Mapping[str, Any]]:
