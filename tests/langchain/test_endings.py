@@ -17,6 +17,7 @@ from tests.langchain.clients import client, openai
 from tests.langchain.garbage import collect
 
 CLIENTS = ["openai", "anthropic"]
+ALL_CLIENTS = [*CLIENTS, "google", "bedrock"]
 PER_TOKEN = Price(input=1, output=1)
 
 
@@ -24,7 +25,7 @@ def handler_of(budget: float | None = 0.50) -> ApeirosHandler:
     return ApeirosHandler(budget=budget, prices={"*": PER_TOKEN})
 
 
-@pytest.mark.parametrize("name", CLIENTS)
+@pytest.mark.parametrize("name", ALL_CLIENTS)
 @pytest.mark.parametrize("status", [400, 401, 429, 500, 529])
 def test_an_error_of_the_provider_costs_nothing(serve: Any, name: str, status: int) -> None:
     handler = handler_of()
@@ -37,7 +38,7 @@ def test_an_error_of_the_provider_costs_nothing(serve: Any, name: str, status: i
     assert handler.session.remaining == Decimal("0.5")
 
 
-@pytest.mark.parametrize("name", CLIENTS)
+@pytest.mark.parametrize("name", ALL_CLIENTS)
 def test_a_refused_connection_costs_nothing(serve: Any, name: str) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -50,7 +51,7 @@ def test_a_refused_connection_costs_nothing(serve: Any, name: str) -> None:
     assert handler.session.open_holds == 0
 
 
-@pytest.mark.parametrize("name", CLIENTS)
+@pytest.mark.parametrize("name", ALL_CLIENTS)
 def test_a_read_timeout_is_settled_as_estimated(serve: Any, name: str) -> None:
     handler = handler_of()
     server = serve(Reply("too late", delay=30))
@@ -62,6 +63,25 @@ def test_a_read_timeout_is_settled_as_estimated(serve: Any, name: str) -> None:
     assert entry.usage.output_tokens > 0
     assert entry.amount == handler.session.spent > 0
     assert handler.session.open_holds == 0
+
+
+@pytest.mark.parametrize("name", ALL_CLIENTS)
+def test_a_call_made_over_another_s_error_does_not_end_as_that_did(serve: Any, name: str) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        nowhere = f"http://127.0.0.1:{unused.getsockname()[1]}"
+    server, handler = serve(Reply("too late", delay=30)), handler_of()
+    config: Any = {"callbacks": [handler]}
+    try:
+        client(name, server, base_url=nowhere).invoke("hello", config)
+    except Exception:  # noqa: BLE001 - a person's own fallback
+        with pytest.raises(Exception, match=r"(?i)time"):
+            client(name, server, timeout=0.2).invoke("hello", config)
+    [refused, sent] = handler.session.entries()
+    assert server.request_count == 1
+    assert (refused.amount, refused.usage_certainty) == (0, "assumed")
+    assert sent.amount
+    assert sent.usage_certainty == "estimated"
 
 
 @pytest.mark.parametrize("name", CLIENTS)

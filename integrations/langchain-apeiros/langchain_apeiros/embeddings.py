@@ -11,7 +11,7 @@ from apeiros_callbacks.call import Ending, Outcome
 from apeiros_callbacks.errors import ConfigError
 from apeiros_callbacks.prices.names import is_local, known_provider
 from apeiros_callbacks.reported.plain import count, text
-from langchain_apeiros.ended import ending_of_error, error_name
+from langchain_apeiros.ended import ending_of_error, error_name, handled_here
 from langchain_apeiros.endpoints import at_address
 from langchain_apeiros.handler import ApeirosHandler
 
@@ -90,29 +90,20 @@ class BudgetedEmbeddings(Embeddings):
     @contextmanager
     def _counted(self, texts: Sequence[str]) -> Generator[None]:
         """Open a call, and close it however it ends."""
-        session = self._handler.session
+        session, around = self._handler.session, handled_here()
         call_id = self._handler.open_embedding(self._provider, self._model, texts).call.id
         try:
             yield
         except BaseException as error:  # also a cancelled task, and a person who interrupts
-            session.close_call(call_id, self._failed(error, len(texts)))
+            session.close_call(call_id, self._failed(error, len(texts), around))
             raise
         session.close_call(call_id, Outcome(ending="answered"))
 
-    def _failed(self, error: BaseException, texts: int) -> Outcome:
-        told = error
-        ending: Ending = ending_of_error(error, None, streaming=False)
-        cause = error.__cause__
-        # langchain-google-genai 4 puts an error of its own, without a status, around the provider's.
-        if (
-            ending == "cut"
-            and cause is not None
-            and ending_of_error(cause, None, streaming=False) == "failed"
-        ):
-            ending, told = "failed", cause
+    def _failed(self, error: BaseException, texts: int, around: int) -> Outcome:
+        ending: Ending = ending_of_error(error, None, streaming=False, around=around)
         if ending == "failed" and texts > (count(getattr(self._embeddings, "chunk_size", None)) or texts):
             ending = "cut"  # requests that were sent before may have been answered
-        return Outcome(ending=ending, error=error_name(told))
+        return Outcome(ending=ending, error=error_name(error))
 
 
 def _model_of(embeddings: Embeddings) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from types import TracebackType
 from typing import Any
 
@@ -12,7 +13,7 @@ from apeiros_callbacks.call import Ending
 from apeiros_callbacks.errors import Refused
 from apeiros_callbacks.reported.plain import count, mapping
 
-__all__ = ["ending_of_error", "ending_of_task", "error_name"]
+__all__ = ["ending_of_error", "ending_of_task", "error_name", "handled_here"]
 
 # What an integration implements: LangChain's own part of a call is over when it is entered.
 _PROVIDERS_OWN = frozenset({
@@ -45,24 +46,37 @@ _NEVER_CONNECTED = frozenset(
 )
 
 
-def ending_of_error(error: BaseException, response: LLMResult | None, *, streaming: bool) -> Ending:
+def handled_here() -> int:
+    """The identity of the exception that is being handled where this is called; 0 where there is none.
+
+    Python puts it behind every error that is raised meanwhile. What is raised by a call that was made in an
+    ``except`` block would otherwise tell of the call before it.
+    """
+    error = sys.exc_info()[1]
+    return 0 if error is None else id(error)  # no reference: it holds on to frames, and to their streams
+
+
+def ending_of_error(
+    error: BaseException, response: LLMResult | None, *, streaming: bool, around: int = 0
+) -> Ending:
     """Say how a call ended that raised.
 
     Args:
         error: what it raised.
         response: the partial answer that LangChain gives with it.
         streaming: whether part of the answer arrived before.
+        around: what was being handled when it started, by `handled_here`.
     """
     if streaming:
         return "cut"
     if isinstance(error, Refused):
         return "unsent"
     if isinstance(error, asyncio.CancelledError):
-        return _ending_of_cancel(error)
+        return _ending_of_cancel(error, around)
     status = _status(error, response)
     if status is not None and status >= 400:
         return "failed"
-    if any(type(cause).__name__ in _NEVER_CONNECTED for cause in _causes(error)):
+    if any(type(cause).__name__ in _NEVER_CONNECTED for cause in _causes(error, around)):
         return "failed"
     return "unsent" if _is_of_the_request(error) else "cut"
 
@@ -77,7 +91,7 @@ def _is_of_the_request(error: BaseException) -> bool:
     return isinstance(error, TypeError) and last in _CALLING_THE_SDK
 
 
-def ending_of_task(task: asyncio.Task[Any], *, under_way: bool) -> Ending:
+def ending_of_task(task: asyncio.Task[Any], *, under_way: bool, around: int = 0) -> Ending:
     """Say how a call ended whose task ended without an end or error event.
 
     LangChain's ``ainvoke`` and ``abatch`` send neither when they are cancelled (langchain-core 1.8).
@@ -86,16 +100,19 @@ def ending_of_task(task: asyncio.Task[Any], *, under_way: bool) -> Ending:
         task: what it ran in.
         under_way: whether the event loop had gone round since the call started, so that it may have been
             sent. That decides where the error says nothing: whoever awaited a task takes its traceback.
+        around: what was being handled when the call started, by `handled_here`.
     """
     try:
         error = task.exception()
     except asyncio.CancelledError as cancelled:
         error = cancelled
-    passed = [] if error is None else [frame for trace in _tracebacks(error) for frame in _frames(trace)]
+    passed = (
+        [] if error is None else [frame for trace in _tracebacks(error, around) for frame in _frames(trace)]
+    )
     if error is None or not any(module.startswith("langchain_core.") for module, _ in passed):
         return "cut" if under_way else "unsent"
     if isinstance(error, asyncio.CancelledError):
-        return _ending_of_cancel(error)
+        return _ending_of_cancel(error, around)
     return "unsent" if any(function in _STARTS for _, function in passed) else "cut"
 
 
@@ -105,7 +122,7 @@ def error_name(error: BaseException, response: LLMResult | None = None) -> str:
     return type(error).__name__ if status is None else f"{type(error).__name__} {status}"
 
 
-def _ending_of_cancel(error: BaseException) -> Ending:
+def _ending_of_cancel(error: BaseException, around: int) -> Ending:
     """Tell from where a call was interrupted whether it had been sent.
 
     It had not while the integration's own code was not entered yet, while the provider's SDK looked up the
@@ -113,7 +130,7 @@ def _ending_of_cancel(error: BaseException) -> Ending:
     writing the headers. In any other place it may have been.
     """
     entered = False
-    for trace in _tracebacks(error):
+    for trace in _tracebacks(error, around):
         frames = _frames(trace)
         entered = entered or any(function in _PROVIDERS_OWN for _, function in frames)
         if any(module.endswith(_PLATFORM) for module, _ in frames):
@@ -131,8 +148,8 @@ _PLATFORM = "._utils._sync"
 _SENDING = ("_send_request_body", "_send_stream_data", "_send_end_stream", "_receive_")
 
 
-def _tracebacks(error: BaseException) -> list[TracebackType]:
-    return [cause.__traceback__ for cause in _causes(error) if cause.__traceback__ is not None]
+def _tracebacks(error: BaseException, around: int) -> list[TracebackType]:
+    return [cause.__traceback__ for cause in _causes(error, around) if cause.__traceback__ is not None]
 
 
 def _frames(trace: TracebackType | None) -> list[tuple[str, str]]:
@@ -144,11 +161,11 @@ def _frames(trace: TracebackType | None) -> list[tuple[str, str]]:
     return frames
 
 
-def _causes(error: BaseException) -> list[BaseException]:
-    """An error and the errors behind it."""
+def _causes(error: BaseException, around: int) -> list[BaseException]:
+    """An error and the errors behind it, but not what was handled already when the call started."""
     found: list[BaseException] = []
     seen: BaseException | None = error
-    while seen is not None and seen not in found and len(found) < 20:
+    while seen is not None and id(seen) != around and seen not in found and len(found) < 20:
         found.append(seen)
         seen = seen.__cause__ or seen.__context__
     return found
@@ -156,18 +173,31 @@ def _causes(error: BaseException) -> list[BaseException]:
 
 def _status(error: BaseException, response: LLMResult | None) -> int | None:
     """The HTTP status behind an error, wherever the provider's client keeps it."""
+    status = _own_status(error)
+    if status is None and response is not None and response.generations and response.generations[0]:
+        message = getattr(response.generations[0][0], "message", None)
+        status = _http(mapping(getattr(message, "response_metadata", None)).get("status_code"))
+    cause = error.__cause__
+    if status is None and cause is not None:
+        # langchain-google-genai 4 puts errors of its own, without a status, around the provider's.
+        return _own_status(cause)
+    return status
+
+
+def _own_status(error: BaseException) -> int | None:
     http: Any = getattr(error, "response", None)
-    candidates = [
+    for status in (
         getattr(error, "status_code", None),
         getattr(http, "status_code", None),
         getattr(error, "code", None),
         mapping(mapping(http).get("ResponseMetadata")).get("HTTPStatusCode"),  # botocore
-    ]
-    if response is not None and response.generations and response.generations[0]:
-        message = getattr(response.generations[0][0], "message", None)
-        candidates.append(mapping(getattr(message, "response_metadata", None)).get("status_code"))
-    for status in candidates:
-        known = count(status)
-        if known is not None and 100 <= known < 600:
+    ):
+        known = _http(status)
+        if known is not None:
             return known
     return None
+
+
+def _http(status: object) -> int | None:
+    known = count(status)
+    return known if known is not None and 100 <= known < 600 else None

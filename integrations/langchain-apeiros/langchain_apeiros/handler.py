@@ -235,7 +235,8 @@ class ApeirosHandler(BaseCallbackHandler):
 
         def outcome(live: Live | None) -> Outcome:
             streaming = live is not None and live.open_call.state == "growing"
-            ending = ending_of_error(error, response, streaming=streaming)
+            around = 0 if live is None else live.around
+            ending = ending_of_error(error, response, streaming=streaming, around=around)
             call, sent = (live.open_call.call, live.sent) if live else (None, Sent())
             ended = read_cut(ending, error_name(error, response), response, call, sent)
             return with_report_of(error, ended)

@@ -22,7 +22,7 @@ from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
 from apeiros_callbacks import Session
 from apeiros_callbacks.call import Ending, OpenCall, Outcome
 from apeiros_callbacks.forked import in_forked_child
-from langchain_apeiros.ended import ending_of_task
+from langchain_apeiros.ended import ending_of_task, handled_here
 from langchain_apeiros.usage import Sent
 
 __all__ = ["Live", "Lives", "Origin", "running_task"]
@@ -34,7 +34,7 @@ class Live:
     """A run between its start and its end."""
 
     __slots__ = (
-        "batch", "copies", "counts", "is_tool", "life", "lone", "open_call", "sent", "session", "stream",
+        "around", "batch", "copies", "counts", "is_tool", "life", "lone", "open_call", "sent", "session", "stream",
         "task", "ticks", "under_way", "watch",
     )  # fmt: skip
 
@@ -43,6 +43,8 @@ class Live:
         self.open_call = open_call
         self.sent = sent
         self.is_tool = open_call.call.kind == "tool"
+        self.around = handled_here()
+        """What was being handled when it started: no error of this call's."""
         self.copies = 1
         """How often this handler is attached to the run: each event comes that often."""
         self.ticks = 0
@@ -273,7 +275,7 @@ class Lives:
     def _task_over(self, run_id: UUID, live: Live, task: asyncio.Task[Any]) -> None:
         if task.done():
             cancelled = task.cancelled()
-            ending = ending_of_task(task, under_way=live.under_way)
+            ending = ending_of_task(task, under_way=live.under_way, around=live.around)
             self._end(run_id, ending, "CancelledError" if cancelled else "no end seen")
         else:  # a timeout inside a task that goes on
             self._end(run_id, "cut" if live.under_way else "unsent", "CancelledError")
