@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from apeiros_callbacks.caps import Cap
 from apeiros_callbacks.entry import Entry
 from apeiros_callbacks.errors import LedgerUnavailable
+from apeiros_callbacks.ledger.cap_rows import row_of_cap
+from apeiros_callbacks.ledger.protocol import Watcher
+from apeiros_callbacks.ledger.totals import ScopeTotals, totals_of
+from apeiros_callbacks.ledger.watchers import Watchers, is_period_scope
+from apeiros_callbacks.money import to_nano
 
 __all__ = ["MemoryLedger"]
 
@@ -28,6 +34,9 @@ class MemoryLedger:
         self._lines: _Lines = {}
         self._charges: dict[str, _Lines] = {}
         self._joined_late: set[str] = set()
+        self._caps: dict[str, Cap] = {}
+        self._claims: dict[str, object] = {}
+        self._watchers = Watchers()
         self._closed = False
 
     def append(self, entry: Entry, scopes: tuple[str, ...]) -> None:
@@ -45,6 +54,8 @@ class MemoryLedger:
             if scope not in charges:
                 charges.setdefault(scope, {})
             charges[scope][key] = entry
+            if self._watchers and is_period_scope(scope):
+                self._watchers.tell([(scope, self._spent(scope))])
 
     def entries(self, scope: str | None = None) -> list[Entry]:
         """See `Ledger.entries`."""
@@ -56,6 +67,43 @@ class MemoryLedger:
         if scope in self._joined_late:
             return [entry for key, entry in list(self._lines.items()) if key in charged]
         return list(charged.values())
+
+    def totals(self, prefix: str = "") -> list[ScopeTotals]:
+        """See `Ledger.totals`. Adds the entries up."""
+        tokens = {line.key: line.usage.input_tokens + line.usage.output_tokens for line in self.entries()}
+        return [
+            totals_of(scope, list(lines.values()), tokens)
+            for scope, lines in sorted(self._charges.copy().items())
+            if scope.startswith(prefix) and lines
+        ]
+
+    def set_cap(self, cap: Cap) -> None:
+        """See `Ledger.set_cap`."""
+        if self._closed:
+            raise _closed()
+        row_of_cap(cap)  # raises what the other ledgers do
+        self._caps[cap.scope] = cap
+
+    def caps(self) -> dict[str, Cap]:
+        """See `Ledger.caps`."""
+        if self._closed:
+            raise _closed()
+        return self._caps.copy()
+
+    def claim(self, name: str) -> bool:
+        """See `Ledger.claim`."""
+        if self._closed:
+            raise _closed()
+        mine = object()
+        return self._claims.setdefault(name, mine) is mine
+
+    def watch(self, callback: Watcher) -> None:
+        """See `Ledger.watch`."""
+        self._watchers.add(callback)
+
+    def _spent(self, scope: str) -> int:
+        lines = list(self._charges[scope].values())
+        return sum(to_nano(line.amount) for line in lines if line.amount is not None)
 
     def flush(self, timeout: float = 5.0) -> None:
         """See `Ledger.flush`."""

@@ -105,13 +105,19 @@ def select(scope: str | None) -> tuple[str, tuple[str, ...]]:
     return f"SELECT {columns} {of_scope} ORDER BY charge.entry", (legible(scope),)
 
 
-def write(connection: sqlite3.Connection, items: Sequence[Item], *, clean: bool = False) -> None:
+def write(
+    connection: sqlite3.Connection, items: Sequence[Item], *, clean: bool = False, watched: Sequence[str] = ()
+) -> list[tuple[str, int]]:
     """Write entries and their charges, all or none; what is there already stays as it is.
 
     Args:
         connection: one in autocommit mode, without an open transaction.
         items: what to write, in order.
         clean: replace what SQLite cannot hold in a text.
+        watched: scopes of which to say what they have spent after it.
+
+    Returns:
+        The scopes watched, and the nano-dollars spent in them.
 
     Raises:
         sqlite3.Error: the file cannot take them.
@@ -126,11 +132,19 @@ def write(connection: sqlite3.Connection, items: Sequence[Item], *, clean: bool 
     try:
         _execute(connection, _insert_entries, rows)
         _execute(connection, _insert_charges, charges)
+        spent = [
+            row
+            for scope in watched
+            for row in connection.execute(
+                "SELECT scope, spent FROM scope_total WHERE scope = ?", (legible(scope),)
+            )
+        ]
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:  # SQLite rolls back by itself after some errors
             connection.execute("ROLLBACK")
         raise
+    return spent
 
 
 def _execute(

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from apeiros_callbacks.caps import Cap
 from apeiros_callbacks.entry import Entry
 from apeiros_callbacks.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
 from apeiros_callbacks.ledger import lifecycle
+from apeiros_callbacks.ledger.cap_rows import CAP_COLUMNS, cap_of_row, row_of_cap
 from apeiros_callbacks.ledger.fork_gate import inside_sqlite
-from apeiros_callbacks.ledger.rows import entry_of, select
-from apeiros_callbacks.ledger.sqlite_file import explain, open_for_reading
+from apeiros_callbacks.ledger.protocol import Watcher
+from apeiros_callbacks.ledger.rows import entry_of, legible, select
+from apeiros_callbacks.ledger.sqlite_file import explain, open_for_changing, open_for_reading
+from apeiros_callbacks.ledger.totals import ScopeTotals, totals_of_row
 from apeiros_callbacks.ledger.url import SqliteUrl
 
 __all__ = ["SqliteLedger"]
@@ -82,17 +89,45 @@ class SqliteLedger:
 
     def entries(self, scope: str | None = None) -> list[Entry]:
         """See `Ledger.entries`."""
-        self.flush()
-        path, timeout = self._writer.path, self._writer.timeout
-        try:
-            with inside_sqlite, open_for_reading(path, timeout) as connection:
-                rows = connection.execute(*select(scope)).fetchall()
-        except (sqlite3.Error, OSError) as error:
-            raise explain(error, path, timeout) from error
+        rows = self._read(*select(scope))
         try:
             return [entry_of(row) for row in rows]
         except (ValueError, ArithmeticError, TypeError, AttributeError) as error:
-            raise LedgerCorrupt(f"the ledger {path} holds an entry that cannot be: {error}") from error
+            raise LedgerCorrupt(
+                f"the ledger {self._writer.path} holds an entry that cannot be: {error}"
+            ) from error
+
+    def totals(self, prefix: str = "") -> list[ScopeTotals]:
+        """See `Ledger.totals`."""
+        first = legible(prefix)
+        rows = self._read(
+            "SELECT scope, spent, calls, tokens, entries, first_at, last_at FROM scope_total"
+            " WHERE scope >= ? AND scope < ? AND entries > 0 ORDER BY scope",
+            (first, f"{first}{chr(0x10FFFF)}"),
+        )
+        return [totals_of_row(row) for row in rows]
+
+    def set_cap(self, cap: Cap) -> None:
+        """See `Ledger.set_cap`."""
+        self._change(
+            f"INSERT OR REPLACE INTO cap ({CAP_COLUMNS}, version)"  # noqa: S608 - our own column names
+            " VALUES (?, ?, ?, ?, ?, ?, ?, (SELECT coalesce(max(version), 0) + 1 FROM cap))",
+            row_of_cap(cap),
+        )
+
+    def caps(self) -> dict[str, Cap]:
+        """See `Ledger.caps`."""
+        rows = self._read(f"SELECT {CAP_COLUMNS} FROM cap ORDER BY scope")  # noqa: S608 - our own columns
+        return {cap.scope: cap for cap in map(cap_of_row, rows)}
+
+    def claim(self, name: str) -> bool:
+        """See `Ledger.claim`."""
+        values = (legible(name), time.time_ns() // 1_000)
+        return self._change("INSERT OR IGNORE INTO claim (name, claimed_at) VALUES (?, ?)", values) == 1
+
+    def watch(self, callback: Watcher) -> None:
+        """See `Ledger.watch`."""
+        self._writer.watchers.add(callback)
 
     def flush(self, timeout: float = 5.0) -> None:
         """See `Ledger.flush`."""
@@ -111,6 +146,28 @@ class SqliteLedger:
             self._leave()
         # So that the file is whole without its -wal and -shm files when this returns.
         self._writer.join(5.0)
+
+    def _read(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        self.flush()
+        path, timeout = self._writer.path, self._writer.timeout
+        try:
+            with inside_sqlite, open_for_reading(path, timeout) as connection:
+                return connection.execute(statement, values).fetchall()
+        except (sqlite3.Error, OSError) as error:
+            raise explain(error, path, timeout) from error
+
+    def _change(self, statement: str, values: Sequence[Any]) -> int:
+        """Run one statement that changes the file, and say how many rows it changed."""
+        if self._closed:
+            raise self._closed_error()
+        if not self._writer.has_opened:
+            self._writer.flush(self._writer.timeout)
+        path, timeout = self._writer.path, self._writer.timeout
+        try:
+            with inside_sqlite, open_for_changing(path, timeout) as connection:
+                return connection.execute(statement, values).rowcount
+        except (sqlite3.Error, OSError) as error:
+            raise explain(error, path, timeout) from error
 
     def _closed_error(self) -> LedgerUnavailable:
         return LedgerUnavailable(

@@ -20,6 +20,7 @@ from apeiros_callbacks.ledger.inbox import Flush, Inbox
 from apeiros_callbacks.ledger.rows import Item, write
 from apeiros_callbacks.ledger.sqlite_file import explain, identity, open_for_writing
 from apeiros_callbacks.ledger.url import Synchronous
+from apeiros_callbacks.ledger.watchers import Watchers, is_period_scope
 
 __all__ = ["Writer", "entries", "logger"]
 
@@ -74,6 +75,7 @@ class Writer:
         self._before_start = before_start
         self._may_end = may_end
         self._connection: sqlite3.Connection | None = None
+        self.watchers = Watchers()
         self.start_afresh()
 
     def start_afresh(self) -> None:
@@ -200,8 +202,11 @@ class Writer:
         batch = self.inbox.first(_BATCH)
         items = [queued for queued in batch if isinstance(queued, tuple)]
         if items:
+            watched: set[str] = set()
+            if self.watchers:
+                watched = {scope for _, scopes in items for scope in scopes if is_period_scope(scope)}
             try:
-                write(connection, items)
+                self.watchers.tell(write(connection, items, watched=sorted(watched)))
             except _UNSTORABLE:
                 for item in items:
                     self._write_alone(connection, item)

@@ -140,7 +140,7 @@ def test_another_file_in_its_place(ledger: Ledger, path: Path) -> None:
 def test_a_bug_of_ours_loses_nothing(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("nobody thought of this")
 
     with monkeypatch.context() as patch:
