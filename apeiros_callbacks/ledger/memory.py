@@ -7,6 +7,7 @@ from typing import TypeAlias
 from apeiros_callbacks.caps import Cap
 from apeiros_callbacks.entry import Entry
 from apeiros_callbacks.errors import LedgerUnavailable
+from apeiros_callbacks.ledger.allowances import Allowances
 from apeiros_callbacks.ledger.cap_rows import row_of_cap
 from apeiros_callbacks.ledger.protocol import Watcher
 from apeiros_callbacks.ledger.totals import ScopeTotals, totals_of
@@ -28,13 +29,14 @@ class MemoryLedger:
 
     url = "memory:"
     failure = None
+    failing_since = None
     pending = 0
 
     def __init__(self) -> None:
         self._lines: _Lines = {}
         self._charges: dict[str, _Lines] = {}
         self._joined_late: set[str] = set()
-        self._caps: dict[str, Cap] = {}
+        self.allowances = Allowances(spent=self._spent)
         self._claims: dict[str, object] = {}
         self._watchers = Watchers()
         self._closed = False
@@ -82,13 +84,14 @@ class MemoryLedger:
         if self._closed:
             raise _closed()
         row_of_cap(cap)  # raises what the other ledgers do
-        self._caps[cap.scope] = cap
+        allowances = self.allowances
+        allowances.know(allowances.version + 1, {**allowances.caps, cap.scope: cap}.values())
 
     def caps(self) -> dict[str, Cap]:
         """See `Ledger.caps`."""
         if self._closed:
             raise _closed()
-        return self._caps.copy()
+        return dict(self.allowances.caps)
 
     def claim(self, name: str) -> bool:
         """See `Ledger.claim`."""
@@ -102,7 +105,7 @@ class MemoryLedger:
         self._watchers.add(callback)
 
     def _spent(self, scope: str) -> int:
-        lines = list(self._charges[scope].values())
+        lines = list(self._charges.get(scope, {}).values())
         return sum(to_nano(line.amount) for line in lines if line.amount is not None)
 
     def flush(self, timeout: float = 5.0) -> None:

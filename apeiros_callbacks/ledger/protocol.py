@@ -9,6 +9,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 from apeiros_callbacks.caps import Cap
 from apeiros_callbacks.entry import Entry
 from apeiros_callbacks.errors import LedgerError
+from apeiros_callbacks.ledger.allowances import Allowances
 from apeiros_callbacks.ledger.totals import ScopeTotals
 
 __all__ = ["Ledger", "Watcher"]
@@ -43,6 +44,16 @@ class Ledger(Protocol):
         Entries that wait are kept in memory and tried again, so this goes away by itself when its
         cause does.
         """
+        ...
+
+    @property
+    def failing_since(self) -> float | None:
+        """Since when `failure` is not None, by `time.monotonic`."""
+        ...
+
+    @property
+    def allowances(self) -> Allowances:
+        """What this process may spend of caps without asking the ledger for each call."""
         ...
 
     @property

@@ -26,7 +26,7 @@ class SqliteUrl:
 
     Example:
         >>> parse_url("sqlite:////srv/ledger.db?synchronous=full")
-        SqliteUrl(path='/srv/ledger.db', synchronous='FULL', timeout=5.0)
+        SqliteUrl(path='/srv/ledger.db', synchronous='FULL', timeout=5.0, lease=60.0)
     """
 
     path: str
@@ -34,6 +34,8 @@ class SqliteUrl:
     """``NORMAL`` keeps every flushed entry when the process dies, ``FULL`` also when the power fails."""
     timeout: float = 5.0
     """How long to wait for another program that has locked the file, in seconds."""
+    lease: float = 60.0
+    """For how long a process is lent a part of a shared cap before it must renew that, in seconds."""
 
 
 def parse_url(url: object) -> Literal["memory:"] | SqliteUrl:
@@ -95,7 +97,8 @@ def _sqlite(url: str, rest: str) -> SqliteUrl:
     return SqliteUrl(
         path=path,
         synchronous=_synchronous(options.get("synchronous", "NORMAL")),
-        timeout=_seconds(options.get("timeout", "5")),
+        timeout=_seconds("timeout", options.get("timeout", "5")),
+        lease=_seconds("lease", options.get("lease", "60")),
     )
 
 
@@ -104,10 +107,10 @@ def _options(url: str, query: str) -> dict[str, str]:
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name in found:
             raise ConfigError(f"{name!r} stands twice in {url!r}. Keep one of them.")
-        if name not in {"synchronous", "timeout"}:
+        if name not in {"synchronous", "timeout", "lease"}:
             raise ConfigError(
                 f"{name!r} in {url!r} is not an option of a ledger. "
-                "There are '?synchronous=FULL' or NORMAL, and '?timeout=5' in seconds."
+                "There are '?synchronous=FULL' or NORMAL, and '?timeout=5' and '?lease=60' in seconds."
             )
         found[name] = value
     return found
@@ -123,12 +126,12 @@ def _synchronous(value: str) -> Synchronous:
             raise ConfigError(f"synchronous must be FULL or NORMAL, got {value!r}")
 
 
-def _seconds(value: str) -> float:
+def _seconds(name: str, value: str) -> float:
     try:
         seconds = float(value)
     except ValueError:
         seconds = math.nan
     # SQLite counts milliseconds in 32 bits.
     if not 0 < seconds <= 86_400:
-        raise ConfigError(f"timeout must be a number of seconds above 0, such as timeout=5, got {value!r}")
+        raise ConfigError(f"{name} must be a number of seconds above 0, such as {name}=5, got {value!r}")
     return seconds
