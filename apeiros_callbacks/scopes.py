@@ -219,10 +219,12 @@ class Accounts:
                 account.take(need)
             return Hold(accounts, need), refusal
 
-    def lack(self, accounts: tuple[Account, ...], need: Need, *, model: str = "") -> BudgetExceeded | None:
+    def lack(
+        self, accounts: tuple[Account, ...], need: Need, *, model: str = "", trusting: bool = False
+    ) -> BudgetExceeded | None:
         """What `hold` would refuse the need with now."""
         with self.guard:
-            return _first_refusal(accounts, need, model, mid_stream=False)
+            return _first_refusal(accounts, need, model, mid_stream=False, trusting=trusting)
 
     def extend(
         self, hold: Hold, to: Need, *, model: str = "", force: bool = False, trusting: bool = False

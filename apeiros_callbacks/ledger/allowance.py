@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from decimal import Decimal
 from time import monotonic
 
+from apeiros_callbacks.errors import BudgetExceeded
 from apeiros_callbacks.guard import Guard
 from apeiros_callbacks.money import from_nano, to_nano
 from apeiros_callbacks.scopes import Account, Budget, Need
@@ -27,7 +28,7 @@ GUARD = Guard()
 class Want:
     """Somebody waits until an allowance has `need` nano-dollars to spare."""
 
-    __slots__ = ("allowance", "answer", "is_dropped", "is_told", "need")
+    __slots__ = ("allowance", "answer", "is_dropped", "is_heard", "is_told", "need")
 
     def __init__(self, allowance: Allowance, need: int) -> None:
         self.allowance = allowance
@@ -37,6 +38,8 @@ class Want:
         self.is_dropped = False
         self.is_told = False
         """The ledger was asked for it."""
+        self.is_heard = False
+        """It answered, and others had the money at that time."""
 
     def drop(self) -> None:
         """Wait no longer."""
@@ -54,8 +57,8 @@ class Allowance(Account):
     """
 
     __slots__ = (
-        "base", "comfort", "elsewhere", "granted", "is_asked", "largest", "looked_at", "low", "rate",
-        "recalled_until", "renew_at", "retry_at", "ring", "scope", "sent_at", "trusted_until", "unwritten",
+        "base", "comfort", "elsewhere", "granted", "is_asked", "is_leased", "largest", "looked_at", "low",
+        "rate",        "recalled_until", "renew_at", "retry_at", "ring", "scope", "sent_at", "trusted_until", "unwritten",
         "used", "used_at", "wants",
     )  # fmt: skip
 
@@ -75,6 +78,8 @@ class Allowance(Account):
         self.comfort = 0
         self.low = 0
         self.is_asked = False
+        self.is_leased = False
+        """The ledger may have something set aside for this process."""
         self.largest = 0
         self.used = 0
         self.rate = 0.0
@@ -115,6 +120,12 @@ class Allowance(Account):
         self.wants.append(want)
         self.retry_at = -math.inf
         return want
+
+    def refusal(self, need: Need, unit: str, model: str, *, mid_stream: bool) -> BudgetExceeded:
+        """See `Account.refusal`."""
+        refusal = super().refusal(need, unit, model, mid_stream=mid_stream)
+        refusal.advice = f"Raise it with ledger.set_cap(Cap({self.base!r}, usd=…))."
+        return refusal
 
     def take(self, need: Need) -> None:
         """See `Account.take`. More is asked for before it runs out."""
@@ -160,7 +171,7 @@ class Allowance(Account):
     @property
     def is_blank(self) -> bool:
         """Nothing is set aside, held or on its way."""
-        return not (self.granted or self.held.nano or self.unwritten or self.wants)
+        return not (self.is_leased or self.held.nano or self.unwritten or self.wants)
 
 
 def _budget(usd: Decimal) -> Budget:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from time import monotonic
 
 from apeiros_callbacks.caps import Cap, period_end, period_scope, period_start
+from apeiros_callbacks.forked import in_forked_child
 from apeiros_callbacks.ledger.allowance import GUARD, Allowance, Want
 
-__all__ = ["Allowances"]
+__all__ = ["Allowances", "may_wait"]
+
+_limiting: weakref.WeakSet[Allowances] = weakref.WeakSet()
+
+
+def may_wait() -> bool:
+    """Whether any call of this process may have to wait for a ledger that others share."""
+    return bool(_limiting)
+
 
 _FORGET = 60.0
 """Seconds after which an allowance that nothing uses is dropped from memory."""
@@ -35,10 +43,13 @@ class Allowances:
         """As last read, by scope."""
         self.version = -1
         """Of the caps; -1 before they were ever read."""
-        _all.add(self)
+        if ring is not None:
+            in_forked_child(self.start_afresh)
+            _limiting.add(self)
 
     def start_afresh(self) -> None:
         """Have none; in a forked child, where they are the parent's."""
+        GUARD.start_afresh()
         self._all: dict[str, Allowance] = {}
         self._current: dict[str, tuple[datetime, datetime, Allowance]] = {}
         self._waiting: list[Want] = []
@@ -53,6 +64,12 @@ class Allowances:
     def is_limiting(self) -> bool:
         """Any scope has a limit, or may have one."""
         return not self.is_known or any(cap.usd is not None for cap in self.caps.values())
+
+    def _note_limits(self) -> None:
+        if self._ring is not None and self.is_limiting:
+            _limiting.add(self)
+        else:
+            _limiting.discard(self)
 
     def of(self, base: str, now: datetime) -> Allowance:
         """The allowance of the period that a moment is in: by the scope's cap, or of the month in UTC."""
@@ -113,6 +130,7 @@ class Allowances:
             return
         self.caps = {cap.scope: cap for cap in caps}
         self.version = version
+        self._note_limits()
         with GUARD:
             self._current = {}
             for allowance in self._all.values():
@@ -135,17 +153,3 @@ class Allowances:
                 del self._all[scope]
         kept = set(map(id, self._all.values()))
         self._current = {base: one for base, one in self._current.items() if id(one[2]) in kept}
-
-
-_all: weakref.WeakSet[Allowances] = weakref.WeakSet()
-
-
-def _in_the_child() -> None:
-    GUARD.start_afresh()
-    for allowances in list(_all):
-        if allowances._ring is not None:
-            allowances.start_afresh()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_the_child)

@@ -78,7 +78,7 @@ class Leases:
         asks: list[Ask] = []
         with GUARD:
             for allowance in self._allowances.all():
-                if allowance.limit_nano is None and not allowance.granted:
+                if allowance.limit_nano is None and not allowance.is_leased:
                     continue
                 _drop(allowance)
                 if allowance.scope in moved or leaving or self._due_at(allowance) <= now:
@@ -89,28 +89,30 @@ class Leases:
         return sorted(asks, key=lambda ask: ask.scope)
 
     def _ask(self, allowance: Allowance, moved: int, now: float, *, leaving: bool) -> Ask | None:
-        wanted = 0
+        busy = allowance.held.nano + max(0, allowance.unwritten - moved)
+        needs = [want.need for want in allowance.wants]
         for want in allowance.wants:
-            wanted += want.need
             want.is_told = True
-        least = max(0, allowance.held.nano + max(0, allowance.unwritten - moved) + wanted)
+        first, least = busy + sum(needs[:1]), busy + sum(needs)
         has = allowance.granted - moved
         comfort = 0 if leaving or allowance.limit_nano is None else _comfort(allowance, now)
         wish = least + comfort
-        if comfort and least + comfort < has <= least + 4 * comfort:
+        if comfort and wish < has <= least + 4 * comfort:
             wish = has  # not worth a change
-        if wish < has:
-            allowance.granted = max(0, wish + moved)
-        if not wish and not allowance.granted and not moved:
+        # Lowered before it is sent: while somebody waits, so is what was not enough for them.
+        kept = busy if least > has else wish
+        if kept < has:
+            allowance.granted = max(0, kept + moved)
+        if not wish and not allowance.is_leased:
             return None
-        allowance.is_asked = True
-        return Ask(allowance.scope, least, wish)
+        allowance.is_asked = allowance.is_leased = True
+        return Ask(allowance.scope, busy, first, least, wish)
 
     def _due_at(self, allowance: Allowance) -> float:
         """When to ask next, by the monotonic clock."""
         if allowance.wants or allowance.is_asked:
             return allowance.retry_at
-        if not allowance.granted:
+        if not allowance.is_leased:
             return _NEVER
         if allowance.idle > 0:
             return min(allowance.sent_at + _POLL, allowance.renew_at)
@@ -148,6 +150,7 @@ class Leases:
     def _take_up(self, allowance: Allowance, answer: Answer) -> None:
         now = self._sent_at
         allowance.granted = answer.granted
+        allowance.is_leased = answer.granted > 0
         allowance.limit_to(None if answer.cap is None else from_nano(answer.cap))
         allowance.learn(answer.spent, answer.elsewhere)
         allowance.sent_at = now
@@ -164,15 +167,16 @@ class Leases:
 
     # When
 
-    @property
-    def due_in(self) -> float | None:
+    def due_in(self, *, leaving: bool) -> float | None:
         """Seconds until there is something to ask; None when there is nothing to wait for."""
+        if leaving:
+            return 0.0 if self.has_something else None
         now = monotonic()
         due = _NEVER
         in_use = now - self._allowances.used_at < _IN_USE
         with GUARD:
             for allowance in self._allowances.all():
-                if allowance.limit_nano is not None or allowance.granted:
+                if allowance.limit_nano is not None or allowance.is_leased:
                     due = min(due, self._due_at(allowance))
         if in_use:
             due = min(due, self._looked_at + _CAPS)
@@ -200,7 +204,10 @@ class Leases:
     def has_something(self) -> bool:
         """Something is set aside that no open call needs."""
         with GUARD:
-            return any(allowance.granted and allowance.idle > 0 for allowance in self._allowances.all())
+            return any(
+                one.is_leased and (one.idle > 0 or (one.is_asked and one.idle == 0))
+                for one in self._allowances.all()
+            )
 
 
 def _drop(allowance: Allowance) -> None:
@@ -248,6 +255,7 @@ def _answer_wants(allowance: Allowance) -> None:
         elif want.need > left:
             verdict = False
         else:
+            want.is_heard = want.is_told
             allowance.wants.append(want)
             continue
         if not want.answer.done():

@@ -22,6 +22,7 @@ from apeiros_callbacks.ledger.sqlite_file import (
     open_for_writing,
 )
 from apeiros_callbacks.ledger.store import Answer, Ask, Batch, Written, granted
+from apeiros_callbacks.ledger.turns import Turns
 from apeiros_callbacks.ledger.url import SqliteUrl
 
 __all__ = ["SqliteStore"]
@@ -54,6 +55,7 @@ class SqliteStore:
         self._synchronous = options.synchronous
         self._connection: sqlite3.Connection | None = None
         self._opened_as: tuple[int, int] | None = None
+        self._turns: Turns | None = None
 
     @property
     def place(self) -> str:
@@ -66,6 +68,7 @@ class SqliteStore:
             self.path = self.path.absolute()
             self._connection = open_for_writing(self.path, self._synchronous, self.timeout)
             self._opened_as = identity(self.path)
+            self._turns = Turns(self.path.parent)
             self.has_opened = True
 
     def close(self) -> None:
@@ -74,9 +77,16 @@ class SqliteStore:
         if connection is not None:
             with inside_sqlite, suppress(sqlite3.Error):
                 connection.close()
+        self._leave_queue()
+
+    def _leave_queue(self) -> None:
+        if self._turns is not None:
+            self._turns.close()
+        self._turns = None
 
     def forget(self) -> None:
         """See `Store.forget`."""
+        self._leave_queue()
         if self._connection is not None:
             _parents_connections.append(self._connection)
         self._connection = None
@@ -91,11 +101,19 @@ class SqliteStore:
 
     def write(self, batch: Batch, owner: str) -> Written:
         """See `Store.write`."""
-        connection = self._connection
-        if connection is None:
+        connection, turns = self._connection, self._turns
+        if connection is None or turns is None:
             raise AssertionError("it is opened first")
         if not batch.items and not batch.asks and not batch.sweep:
             return Written(**_caps(connection, batch.caps_version))
+        with turns.turn():
+            written = self._transact(connection, batch, owner)
+        # SQLite goes on writing to a file that was deleted, and says nothing.
+        if identity(self.path) != self._opened_as:
+            raise LedgerUnavailable("another file is in its place now.")
+        return written
+
+    def _transact(self, connection: sqlite3.Connection, batch: Batch, owner: str) -> Written:
         connection.execute("BEGIN IMMEDIATE")
         try:
             before = {ask.scope: _spent(connection, legible(ask.scope)) for ask in batch.asks}
@@ -113,9 +131,6 @@ class SqliteStore:
             if connection.in_transaction:  # SQLite rolls back by itself after some errors
                 connection.execute("ROLLBACK")
             raise
-        # SQLite goes on writing to a file that was deleted, and says nothing.
-        if identity(self.path) != self._opened_as:
-            raise LedgerUnavailable("another file is in its place now.")
         return Written(answers, spent, expired=expired, **caps)
 
     def entries(self, scope: str | None) -> list[Entry]:
@@ -136,14 +151,17 @@ class SqliteStore:
 
     def change(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> list[int]:
         """See `Store.change`."""
+        turns = Turns(self.path.parent)
         try:
-            with inside_sqlite, open_for_changing(self.path, self.timeout) as connection:
+            with turns.turn(), inside_sqlite, open_for_changing(self.path, self.timeout) as connection:
                 connection.execute("BEGIN IMMEDIATE")
                 counts = [connection.execute(statement, values).rowcount for statement, values in statements]
                 connection.execute("COMMIT")
                 return counts
         except (sqlite3.Error, OSError) as error:
             raise self.explain(error) from error
+        finally:
+            turns.close()
 
 
 def _caps(connection: sqlite3.Connection, known: int) -> dict[str, Any]:
@@ -196,7 +214,7 @@ def _answer(
         connection.execute(
             "INSERT OR REPLACE INTO lease (scope, owner, granted, idle, expires_at, recalled)"
             " VALUES (?, ?, ?, ?, ?, 0)",
-            (scope, owner, gets, max(0, gets - ask.least), until),
+            (scope, owner, gets, ask.idle_of(gets), until),
         )
     elif row is not None:
         connection.execute("DELETE FROM lease WHERE scope = ? AND owner = ?", (scope, owner))

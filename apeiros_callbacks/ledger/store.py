@@ -23,10 +23,18 @@ class Ask:
     """
 
     scope: str
+    busy: int
+    """What open calls hold, and what waits to be written after this batch."""
+    first: int
+    """That, and what the first caller waits for."""
     least: int
-    """What open calls hold, what waits to be written after this batch, and what callers wait for."""
+    """That, and what all callers wait for."""
     wish: int
     """That, and something to spare."""
+
+    def idle_of(self, gets: int) -> int:
+        """What nothing needs of a grant."""
+        return max(0, gets - (self.least if gets >= self.least else self.busy))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +161,9 @@ class Store(Protocol):
 def granted(ask: Ask, has: int, room: int, leases: int) -> int:
     """What to set aside for a process that has some already.
 
-    What calls need comes first. What is only at hand gets at most half of its share in the room that is
-    left, so that slices shrink near the cap and the last of it goes to whoever needs it.
+    What calls need comes first; what is not enough for the first of them stays with nobody. What is only
+    at hand gets at most half of its share in the room that is left, so that slices shrink near the cap and
+    the last of it goes to whoever needs it.
 
     Args:
         ask: what it asks for.
@@ -163,14 +172,15 @@ def granted(ask: Ask, has: int, room: int, leases: int) -> int:
         leases: how many processes have something set aside, this one included.
 
     Example:
-        >>> granted(Ask("a", least=10, wish=50), has=0, room=40, leases=1)
+        >>> granted(Ask("a", busy=0, first=10, least=10, wish=50), has=0, room=40, leases=1)
         25
-        >>> granted(Ask("a", least=10, wish=50), has=0, room=10, leases=1)
-        10
+        >>> granted(Ask("a", busy=0, first=10, least=20, wish=50), has=3, room=6, leases=1)
+        0
     """
     if ask.wish <= has:
         return ask.wish
-    room = max(0, room)
-    needed = max(has, min(ask.least, has + room))
-    spare = room - (needed - has)
-    return needed + max(0, min(ask.wish - needed, spare // (2 * leases)))
+    most = has + max(0, room)
+    if most < ask.first:
+        return min(ask.busy, most)
+    needed = max(has, min(ask.least, most))
+    return needed + max(0, min(ask.wish - needed, (most - needed) // (2 * leases)))

@@ -159,14 +159,14 @@ class Writer:
             retry = _FIRST_RETRY
             if written == _BATCH:
                 continue
-            due = self.leases.due_in
+            due = self.leases.due_in(leaving=self._is_left)
             if written:
                 pause = min(max(_SHORTEST_PAUSE, time.monotonic() - began), _LONGEST_PAUSE)
                 inbox.rest(pause if due is None else min(pause, due))
             if inbox.lie_down():
                 if self._ends():
                     return
-                inbox.sleep(self.leases.due_in)
+                inbox.sleep(self.leases.due_in(leaving=self._is_left))
             inbox.get_up()
 
     @property
