@@ -58,8 +58,8 @@ class Allowance(Account):
 
     __slots__ = (
         "base", "comfort", "elsewhere", "granted", "is_asked", "is_leased", "largest", "looked_at", "low",
-        "rate",        "recalled_until", "renew_at", "retry_at", "ring", "scope", "sent_at", "trusted_until", "unwritten",
-        "used", "used_at", "wants",
+        "rate", "recalled_until", "renew_at", "retry_at", "ring", "scope", "sent_at", "trusted_until",
+        "unwritten", "used", "used_at", "wants",
     )  # fmt: skip
 
     def __init__(self, scope: str, base: str, ring: Callable[[], None] | None) -> None:

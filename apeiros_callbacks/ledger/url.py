@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from apeiros_callbacks.errors import ConfigError
 
-__all__ = ["MEMORY", "SqliteUrl", "Synchronous", "parse_url", "sqlite_url"]
+__all__ = ["MEMORY", "PostgresUrl", "SqliteUrl", "Synchronous", "parse_url", "sqlite_url"]
 
 MEMORY: Literal["memory:"] = "memory:"
 
 Synchronous: TypeAlias = Literal["NORMAL", "FULL"]
 
-_WRITE = "Write 'memory:' for this process only, or 'sqlite:///ledger.db' for a file"
+_WRITE = (
+    "Write 'memory:' for this process only, 'sqlite:///ledger.db' for a file, or "
+    "'postgresql://user@host/database' for a server"
+)
 _DRIVE = re.compile(r"[A-Za-z]:[/\\]")
 
 
@@ -38,7 +42,28 @@ class SqliteUrl:
     """For how long a process is lent a part of a shared cap before it must renew that, in seconds."""
 
 
-def parse_url(url: object) -> Literal["memory:"] | SqliteUrl:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostgresUrl:
+    """A ledger on a PostgreSQL server.
+
+    Example:
+        >>> parse_url("postgresql://app:secret@db.local/costs?sslmode=require&lease=30").shown
+        'postgresql://app@db.local/costs?sslmode=require'
+    """
+
+    conninfo: str = field(repr=False)
+    """The URL as the driver reads it, with the password."""
+    shown: str
+    """The same without the password."""
+    timeout: float = 5.0
+    """How long to wait for the server, in seconds."""
+    lease: float = 60.0
+    """As of a file."""
+    defaults: Mapping[str, str] = field(default_factory=dict[str, str], compare=False)
+    """What the driver is told where the URL does not."""
+
+
+def parse_url(url: object) -> Literal["memory:"] | SqliteUrl | PostgresUrl:
     """Read a ledger's URL.
 
     Raises:
@@ -63,7 +88,7 @@ def parse_url(url: object) -> Literal["memory:"] | SqliteUrl:
         case "memory":
             raise ConfigError(f"{url!r} is not a ledger. Write 'memory:'.")
         case "postgresql" | "postgres":
-            raise ConfigError(f"ledgers in PostgreSQL are not there yet. {_WRITE}.")
+            return _postgres(rest)
         case other:
             # The rest may hold a password.
             raise ConfigError(f"there is no ledger for {other + ':'!r}. {_WRITE}.")
@@ -100,6 +125,44 @@ def _sqlite(url: str, rest: str) -> SqliteUrl:
         timeout=_seconds("timeout", options.get("timeout", "5")),
         lease=_seconds("lease", options.get("lease", "60")),
     )
+
+
+def _postgres(rest: str) -> PostgresUrl:
+    where, _, query = rest.partition("?")
+    if not where.startswith("//"):
+        raise ConfigError("a ledger in PostgreSQL is written 'postgresql://user@host/database'.")
+    own: dict[str, str] = {}
+    theirs: list[tuple[str, str]] = []
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name in {"timeout", "lease"}:
+            own[name] = value
+        else:
+            theirs.append((name, value))
+    timeout = _seconds("timeout", own.get("timeout", "5"))
+    # A server that is gone without a word is noticed in this time, on a connection in use or not.
+    milliseconds = str(max(1, round(timeout * 1000)))
+    defaults = {
+        "connect_timeout": str(max(2, math.ceil(timeout))),
+        "tcp_user_timeout": milliseconds,
+        "keepalives_idle": "10",
+        "keepalives_interval": "2",
+        "keepalives_count": "3",
+        "application_name": "apeiros",
+    }
+    given = {name for name, _ in theirs}
+    user, at, host = where[2:].rpartition("@")
+    safe = "//" + (user.partition(":")[0] + at + host)
+    return PostgresUrl(
+        conninfo=f"postgresql:{where}{_query(theirs)}",
+        shown=f"postgresql:{safe}{_query([pair for pair in theirs if 'password' not in pair[0]])}",
+        timeout=timeout,
+        lease=_seconds("lease", own.get("lease", "60")),
+        defaults={name: value for name, value in defaults.items() if name not in given},
+    )
+
+
+def _query(pairs: list[tuple[str, str]]) -> str:
+    return f"?{urlencode(pairs, quote_via=quote)}" if pairs else ""
 
 
 def _options(url: str, query: str) -> dict[str, str]:

