@@ -139,7 +139,11 @@ $$;
 -- Everything that a process says and hears in one round trip. See `Batch` and `Written` in store.py.
 CREATE FUNCTION sync(
     me text, lease_seconds double precision, given json, asks json, watched text[], known bigint, sweep boolean
-) RETURNS json LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+) RETURNS json LANGUAGE plpgsql
+SET search_path FROM CURRENT
+-- A server plans these statements once, when the tables are empty, and keeps the plan: by the indexes.
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+AS $$
 DECLARE
     sums scope_total[];
     locked text[];
