@@ -120,8 +120,7 @@ class PostgresStore:
         found: dict[str, Any] = {}
         for again in range(_RETRIES):
             try:
-                for (found,) in connection.execute(_SYNC, values):
-                    break
+                found = connection.execute(_SYNC, values).fetchall()[0][0]
                 break
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
                 if again == _RETRIES - 1:
