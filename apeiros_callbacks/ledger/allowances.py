@@ -44,7 +44,7 @@ class Allowances:
         self.version = -1
         """Of the caps; -1 before they were ever read."""
         if ring is not None:
-            in_forked_child(self.start_afresh)
+            in_forked_child(self)
             _limiting.add(self)
 
     def start_afresh(self) -> None:

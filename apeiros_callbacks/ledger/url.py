@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
-from urllib.parse import parse_qsl, quote, unquote, urlencode
+from urllib.parse import parse_qsl, quote, unquote
 
 from apeiros_callbacks.errors import ConfigError
 
@@ -132,12 +132,13 @@ def _postgres(rest: str) -> PostgresUrl:
     if not where.startswith("//"):
         raise ConfigError("a ledger in PostgreSQL is written 'postgresql://user@host/database'.")
     own: dict[str, str] = {}
-    theirs: list[tuple[str, str]] = []
-    for name, value in parse_qsl(query, keep_blank_values=True):
+    theirs: dict[str, str] = {}
+    for pair in query.split("&") if query else []:
+        name, _, value = pair.partition("=")
         if name in {"timeout", "lease"}:
             own[name] = value
         else:
-            theirs.append((name, value))
+            theirs[name] = pair
     timeout = _seconds("timeout", own.get("timeout", "5"))
     # A server that is gone without a word is noticed in this time, on a connection in use or not.
     milliseconds = str(max(1, round(timeout * 1000)))
@@ -149,20 +150,20 @@ def _postgres(rest: str) -> PostgresUrl:
         "keepalives_count": "3",
         "application_name": "apeiros",
     }
-    given = {name for name, _ in theirs}
     user, at, host = where[2:].rpartition("@")
     safe = "//" + (user.partition(":")[0] + at + host)
     return PostgresUrl(
-        conninfo=f"postgresql:{where}{_query(theirs)}",
-        shown=f"postgresql:{safe}{_query([pair for pair in theirs if 'password' not in pair[0]])}",
+        conninfo=f"postgresql:{where}{_query(theirs.values())}",
+        shown=f"postgresql:{safe}{_query(pair for name, pair in theirs.items() if 'password' not in name)}",
         timeout=timeout,
         lease=_seconds("lease", own.get("lease", "60")),
-        defaults={name: value for name, value in defaults.items() if name not in given},
+        defaults={name: value for name, value in defaults.items() if name not in theirs},
     )
 
 
-def _query(pairs: list[tuple[str, str]]) -> str:
-    return f"?{urlencode(pairs, quote_via=quote)}" if pairs else ""
+def _query(pairs: Iterable[str]) -> str:
+    text = "&".join(pairs)
+    return f"?{text}" if text else ""
 
 
 def _options(url: str, query: str) -> dict[str, str]:

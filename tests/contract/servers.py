@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import shutil
@@ -31,8 +32,22 @@ class Server:
             connection.execute(f"CREATE DATABASE {name}")
         return self.uri(name)
 
+    @functools.cached_property
+    def one_database(self) -> str:
+        """The URL of a database that tests share; see `empty`."""
+        return self.new_database()
+
+    def empty(self, url: str) -> None:
+        """Remove all entries of a ledger on this server."""
+        import psycopg
+
+        if url.startswith("postgresql:"):
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute("TRUNCATE apeiros.entry, apeiros.charge, apeiros.scope_total")
+
     def uri(self, database: str = "postgres") -> str:
-        return str(self._server.get_uri(database=database))
+        found: str = self._server.get_uri(database=database)
+        return found.replace("postgres:@", "postgres@")
 
 
 @contextlib.contextmanager

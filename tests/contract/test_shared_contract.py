@@ -20,8 +20,10 @@ from tests.contract.entries import NOON, entry, until
 ACME = ("session:3f2a", "customer:acme", "customer:acme/2026-11")
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "postgres":
+        return str(request.getfixturevalue("database"))
     return {"memory": "memory:", "sqlite": f"sqlite:///{tmp_path}/ledger.db"}[request.param]
 
 
