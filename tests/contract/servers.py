@@ -7,6 +7,7 @@ import functools
 import itertools
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,5 +65,9 @@ def a_server() -> Iterator[Server]:
     try:
         yield Server(server)
     finally:
-        server.cleanup()
+        # At once: nobody needs what is in it.
+        postmaster = int((folder / "postmaster.pid").read_text().split()[0])
+        os.kill(postmaster, signal.SIGQUIT)
+        with contextlib.suppress(Exception):
+            server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
