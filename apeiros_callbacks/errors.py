@@ -12,6 +12,7 @@
     │   ├── UnknownPrice            a budget is set and nobody knows what the call costs
     │   ├── ModelDowngrade          a router should take a cheaper model; it never leaves the router
     │   ├── UnknownCustomer         nobody says whom the call is for
+    │   ├── LedgerDown              the ledger of a shared cap cannot be asked; also a LedgerUnavailable
     │   ├── StoppedByFinding        a detector's finding is set to "raise"
     │   └── GateFailed              the check itself failed while a budget is set
     └── LedgerError
@@ -40,6 +41,7 @@ __all__ = [
     "InvalidPrice",
     "InvalidUsage",
     "LedgerCorrupt",
+    "LedgerDown",
     "LedgerError",
     "LedgerTooNew",
     "LedgerUnavailable",
@@ -316,3 +318,24 @@ class LedgerCorrupt(LedgerError):
 
 class LedgerTooNew(LedgerError):
     """The ledger was written by a newer version of this package. It is left as it was found."""
+
+
+class LedgerDown(Refused, LedgerUnavailable):
+    """A cap that processes share applies to the call, and the ledger that keeps it cannot be asked.
+
+    Attributes:
+        scope: whose cap, for instance ``"customer acme in 2026-11"``.
+        why: what is wrong with the ledger.
+    """
+
+    def __init__(self, scope: str, why: str) -> None:
+        self.scope = scope
+        self.why = why
+        super().__init__(scope, why)
+
+    def __str__(self) -> str:
+        whose = f"the cap of {self.scope}" if self.scope else "whether a cap applies"
+        return (
+            f"{whose} cannot be checked: {self.why} {self._sent} "
+            'Set on_ledger_down="allow" to go on by what this process knows.'
+        )

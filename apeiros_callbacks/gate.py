@@ -23,6 +23,7 @@ from apeiros_callbacks.prices import PriceBook, Rates
 from apeiros_callbacks.routing import Rung
 from apeiros_callbacks.scopes import Account, Accounts, Hold, Need
 from apeiros_callbacks.scoping import Scoping
+from apeiros_callbacks.waiting import Attempt, Lender
 from apeiros_callbacks.watch import Watch
 
 __all__ = ["Gate", "Passed"]
@@ -65,6 +66,7 @@ class Gate:
         estimator: what a call will need.
         book: what a token costs.
         watch: lists what is refused, remembers it, and lets the detectors look.
+        lender: waits for what a call needs of caps that processes share.
         clock: gives the present time.
     """
 
@@ -75,8 +77,10 @@ class Gate:
         estimator: Estimator,
         book: PriceBook,
         watch: Watch,
+        lender: Lender,
         clock: Callable[[], datetime],
     ) -> None:
+        self._lender = lender
         self._scoping = scoping
         self._accounts = accounts
         self._estimator = estimator
@@ -96,7 +100,12 @@ class Gate:
             StoppedByFinding: a finding stops it.
             Unbounded: nothing bounds what it may cost, and the session is strict.
             ModelDowngrade: a router is to take a cheaper model.
+            LedgerDown: a shared cap applies, and the ledger cannot be asked.
         """
+        attempt = None
+        if call.customer is not None and self._raises:
+            attempt = self._lender.attempt()
+            self._lender.know_caps(attempt)
         accounts = self._scoping.accounts(call)
         scopes = tuple([account for account in accounts if account.limit is not None])
         rates = estimate = None
@@ -115,11 +124,13 @@ class Gate:
                     self._step_down(call, call.rung, why, scopes, estimate)
                 raise
             need = self._need(call, estimate, rates)
+        if attempt is not None:
+            self._lender.lend(scopes, need, attempt)
         if call.rung is not None and not call.rung.is_last:
             why = self._why_not(call, call.rung, scopes, need, estimate, rates)
             self._step_down(call, call.rung, why, scopes, estimate)
         self._judge_again(call, need)
-        hold, over = self._accounts.hold(scopes, need, model=call.model, force=not self._raises)
+        hold, over = self._hold(scopes, need, call, attempt)
         if over is not None and self._refuses(call, over, need):
             raise over
         if hold is None:  # a function of the user's lets it pass
@@ -136,6 +147,18 @@ class Gate:
             raise StoppedByFinding(finding)
         why = "" if call.rung is None else self._memory.take_route(call)
         return Passed(hold, accounts, estimate, rates, over is not None, why)
+
+    def _hold(
+        self, scopes: tuple[Account, ...], need: Need, call: Call, attempt: Attempt | None
+    ) -> tuple[Hold | None, BudgetExceeded | None]:
+        while True:
+            trusting = not self._raises or (attempt is not None and attempt.trusting)
+            hold, over = self._accounts.hold(
+                scopes, need, model=call.model, force=not self._raises, trusting=trusting
+            )
+            # Another thread may have taken what was at hand.
+            if over is None or attempt is None or not self._lender.lend(scopes, need, attempt):
+                return hold, over
 
     def unchecked(self, call: Call) -> Passed:
         """Nothing held for a call that goes on unjudged; what it costs is charged all the same."""
@@ -158,7 +181,7 @@ class Gate:
                 return
             grown = estimate._replace(output_tokens=target)
             need = self._need(call, grown, open_call.rates)
-            over = self._accounts.extend(open_call.hold, need, model=call.model, force=not self._raises)
+            over = self._extended(open_call, need)
             if over is None or not self._raises:
                 open_call.held_output = target
                 break
@@ -170,13 +193,27 @@ class Gate:
             self._accounts.extend(open_call.hold, need, force=True)
             open_call.held_output = output
 
+    def _extended(self, open_call: OpenCall, need: Need) -> BudgetExceeded | None:
+        call, hold = open_call.call, open_call.hold
+        attempt = None if call.customer is None or not self._raises else self._lender.attempt()
+        while True:
+            trusting = not self._raises or (attempt is not None and attempt.trusting)
+            over = self._accounts.extend(
+                hold, need, model=call.model, force=not self._raises, trusting=trusting
+            )
+            if over is None or attempt is None:
+                return over
+            more = Need(*(max(0, new - old) for new, old in zip(need, hold.need, strict=True)))
+            if not self._lender.lend(hold.accounts, more, attempt):
+                return over
+
     def would_refuse(self, call: Call) -> BudgetExceeded | None:
         """What `check` would refuse a call with now, for want of money. Nothing is held or noted."""
         scopes = tuple([account for account in self._scoping.accounts(call) if account.limit is not None])
         if not scopes:
             return None
         need = self._need(call, self._estimator.estimate(call), self._rates(call, scopes))
-        return self._accounts.lack(scopes, need, model=call.model)
+        return self._accounts.lack(scopes, need, model=call.model, trusting=True)
 
     def affordable_output(self, call: Call) -> int | None:
         """Tokens that a call may write, each choice, before it passes a budget; may be negative.
@@ -288,7 +325,7 @@ class Gate:
 
     def _refuses(self, call: Call, refusal: BudgetExceeded, need: Need) -> bool:
         """Note that a call passes a budget: its finding, its root run. True when it is refused for that."""
-        refusal.advice = _ADVICE.get(refusal.unit, "")
+        refusal.advice = refusal.advice or _ADVICE.get(refusal.unit, "")
         refusal.was_sent = not self._raises
         action = self._watch.budget_exceeded(refusal, call)
         if not self._enforces:

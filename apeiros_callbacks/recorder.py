@@ -9,6 +9,7 @@ from apeiros_callbacks.call import OpenCall, Outcome
 from apeiros_callbacks.entry import Entry
 from apeiros_callbacks.estimate import Estimator
 from apeiros_callbacks.ledger import Ledger
+from apeiros_callbacks.ledger.allowance import Allowance
 from apeiros_callbacks.money import to_nano
 from apeiros_callbacks.prices import PriceBook
 from apeiros_callbacks.recent import Recent
@@ -123,7 +124,10 @@ class Recorder:
     def _write(self, open_call: OpenCall, outcome: Outcome, entry: Entry) -> None:
         call = open_call.call
         scopes = self._scopes
-        self._ledger.append(entry, (*scopes, f"customer:{call.customer}") if call.customer else scopes)
+        if call.customer is not None:
+            shared = [account for account in open_call.accounts if isinstance(account, Allowance)]
+            scopes = (*scopes, *(scope for one in shared for scope in (one.base, one.scope)))
+        self._ledger.append(entry, scopes)
         whole = outcome.ending == "answered" and not outcome.cached
         if whole and entry.kind != "tool" and outcome.usage is not None:
             self._estimator.learn(call, open_call.estimate, outcome.usage)

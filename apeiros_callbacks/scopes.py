@@ -116,13 +116,37 @@ class Account:
         """Nano-dollars neither spent nor held; a limit is needed."""
         return (self.limit_nano or 0) - self.spent.nano - self.held.nano
 
+    @property
+    def held_by_all(self) -> int:
+        """Nano-dollars held by open calls, of whomever shares the limit."""
+        return self.held.nano
+
+    def take(self, need: Need) -> None:
+        """Set the need aside."""
+        self.held = _plus(self.held, need)
+
+    def give_back(self, need: Need) -> None:
+        """End what was set aside."""
+        self.held = _minus(self.held, need)
+
+    def book(self, spent: Need, usd: Decimal | None) -> None:
+        """Count what was spent."""
+        self.spent = _plus(self.spent, spent)
+        if usd:
+            self.spent_usd += usd
+
     def forget_spent(self) -> None:
         """Begin anew; what open calls hold stays held."""
         self.spent = Need(0)
         self.spent_usd = Decimal(0)
 
-    def lacks(self, need: Need) -> str | None:
-        """The unit in which this scope cannot take the need, or None when it fits."""
+    def lacks(self, need: Need, *, trusting: bool = False) -> str | None:
+        """The unit in which this scope cannot take the need, or None when it fits.
+
+        Args:
+            need: what to take.
+            trusting: go by what this process knows, where others would have to be asked.
+        """
         limit = self.limit
         if limit is None:
             return None
@@ -141,7 +165,7 @@ class Account:
             raise AssertionError("an account without a limit refuses nothing")
         if unit == "usd":
             top = limit.usd or Decimal(0)
-            spent, held, needed = from_nano(self.spent.nano), from_nano(self.held.nano), from_nano(need.nano)
+            spent, held, needed = map(from_nano, (self.spent.nano, self.held_by_all, need.nano))
         else:
             top, spent, held, needed = (
                 Decimal(getattr(part, unit)) for part in (limit, self.spent, self.held, need)
@@ -167,7 +191,13 @@ class Accounts:
         self.guard = guard or Guard()
 
     def hold(
-        self, accounts: tuple[Account, ...], need: Need, *, model: str = "", force: bool = False
+        self,
+        accounts: tuple[Account, ...],
+        need: Need,
+        *,
+        model: str = "",
+        force: bool = False,
+        trusting: bool = False,
     ) -> tuple[Hold | None, BudgetExceeded | None]:
         """Set the need aside on every account, or on none.
 
@@ -176,24 +206,29 @@ class Accounts:
             need: what to set aside.
             model: for the refusal's sentence.
             force: hold although a scope cannot take it.
+            trusting: see `Account.lacks`.
 
         Returns:
             The hold, unless it is refused; the refusal, if a scope cannot take it.
         """
         with self.guard:
-            refusal = _first_refusal(accounts, need, model, mid_stream=False)
+            refusal = _first_refusal(accounts, need, model, mid_stream=False, trusting=trusting)
             if refusal is not None and not force:
                 return None, refusal
             for account in accounts:
-                account.held = _plus(account.held, need)
+                account.take(need)
             return Hold(accounts, need), refusal
 
-    def lack(self, accounts: tuple[Account, ...], need: Need, *, model: str = "") -> BudgetExceeded | None:
+    def lack(
+        self, accounts: tuple[Account, ...], need: Need, *, model: str = "", trusting: bool = False
+    ) -> BudgetExceeded | None:
         """What `hold` would refuse the need with now."""
         with self.guard:
-            return _first_refusal(accounts, need, model, mid_stream=False)
+            return _first_refusal(accounts, need, model, mid_stream=False, trusting=trusting)
 
-    def extend(self, hold: Hold, to: Need, *, model: str = "", force: bool = False) -> BudgetExceeded | None:
+    def extend(
+        self, hold: Hold, to: Need, *, model: str = "", force: bool = False, trusting: bool = False
+    ) -> BudgetExceeded | None:
         """Let a hold grow; it never shrinks.
 
         Returns:
@@ -204,10 +239,10 @@ class Accounts:
                 return None
             had = hold.need
             more = Need(*(max(0, new - old) for new, old in zip(to, had, strict=True)))
-            refusal = _first_refusal(hold.accounts, more, model, mid_stream=True)
+            refusal = _first_refusal(hold.accounts, more, model, mid_stream=True, trusting=trusting)
             if refusal is None or force:
                 for account in hold.accounts:
-                    account.held = _plus(account.held, more)
+                    account.take(more)
                 hold.need = _plus(had, more)
             return refusal
 
@@ -222,9 +257,9 @@ class Accounts:
                 return False
             hold.open = False
             for account in hold.accounts:
-                account.held = _minus(account.held, hold.need)
+                account.give_back(hold.need)
             for account in accounts:
-                _book(account, spent, usd)
+                account.book(spent, usd)
             return True
 
     def release(self, hold: Hold) -> bool:
@@ -235,23 +270,17 @@ class Accounts:
         """Book the difference that a correction found; it may be negative."""
         with self.guard:
             for account in accounts:
-                _book(account, change, usd)
+                account.book(change, usd)
 
 
 def _first_refusal(
-    accounts: tuple[Account, ...], need: Need, model: str, *, mid_stream: bool
+    accounts: tuple[Account, ...], need: Need, model: str, *, mid_stream: bool, trusting: bool = False
 ) -> BudgetExceeded | None:
     for account in accounts:
-        unit = account.lacks(need)
+        unit = account.lacks(need, trusting=trusting)
         if unit is not None:
             return account.refusal(need, unit, model, mid_stream=mid_stream)
     return None
-
-
-def _book(account: Account, spent: Need, usd: Decimal | None) -> None:
-    account.spent = _plus(account.spent, spent)
-    if usd:
-        account.spent_usd += usd
 
 
 _NOTHING = Need(0)

@@ -6,11 +6,14 @@ none, the narrowest first: that is the one which a refusal names.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Literal, TypeAlias, get_args
 
 from apeiros_callbacks.call import Call
+from apeiros_callbacks.caps import customer_scope
 from apeiros_callbacks.errors import ConfigError, InvalidBudget
+from apeiros_callbacks.ledger.allowances import Allowances
 from apeiros_callbacks.money import Dollars
 from apeiros_callbacks.recent import Recent
 from apeiros_callbacks.scopes import Account, Budget
@@ -33,6 +36,8 @@ class Scoping:
         per: what the limit is for.
         agents: limits of single agents, by name; within each run or conversation where `per` says so.
         around: the scopes of the session that this one is nested in.
+        allowances: what may be spent of the caps of customers, which processes share.
+        clock: gives the present time, which decides the period of a cap.
 
     Raises:
         ConfigError: `per` or a name of an agent is not valid.
@@ -47,6 +52,8 @@ class Scoping:
         per: Per = "handler",
         agents: Mapping[str, Budget | Dollars] | None = None,
         around: Scoping | None = None,
+        allowances: Allowances,
+        clock: Callable[[], datetime],
     ) -> None:
         if per not in get_args(Per):
             raise ConfigError(f'per must be "handler", "run" or "thread", got {per!r}')
@@ -54,6 +61,9 @@ class Scoping:
         self._budget = budget
         self._agents = {_name(agent): _limit(agent, limit) for agent, limit in (agents or {}).items()}
         self._around = around
+        self._allowances = allowances
+        self._clock = clock
+        self._has_customers = False
         self.own = Account(name, budget if per == "handler" else None)
         """All calls of the session."""
         self._parts: Recent[tuple[str, ...], Account] = Recent(_MOST)
@@ -68,12 +78,25 @@ class Scoping:
     def is_limited(self) -> bool:
         """Whether any of its calls has a limit."""
         around = self._around
-        return self._budget is not None or bool(self._agents) or (around is not None and around.is_limited)
+        return (
+            self._budget is not None
+            or bool(self._agents)
+            or (around is not None and around.is_limited)
+            or (self._has_customers and self._allowances.is_limiting)
+        )
 
     def accounts(self, call: Call) -> tuple[Account, ...]:
-        """The scopes that a call is charged to, the narrowest first."""
-        if self._is_plain:
-            return (self.own,)
+        """The scopes that a call is charged to, the narrowest first.
+
+        Of a customer that is the present period of its cap: it stays the call's to its end.
+        """
+        found = (self.own,) if self._is_plain else self._nested(call)
+        if call.customer is None:
+            return found
+        self._has_customers = True
+        return (*found, self._allowances.of(customer_scope(call.customer), self._clock()))
+
+    def _nested(self, call: Call) -> tuple[Account, ...]:
         part = self._part(call)
         found: list[Account] = []
         if call.agent is not None and call.agent in self._agents:
@@ -82,7 +105,7 @@ class Scoping:
             found.append(self._account(part, self._budget))
         found.append(self.own)
         if self._around is not None:
-            found.extend(self._around.accounts(call))
+            found.extend(self._around._nested(call))
         return tuple(found)
 
     def raise_budget(self, to: Budget | Dollars, agent: str | None = None) -> None:

@@ -7,12 +7,13 @@ entry, settles the hold and lets the detectors look. Adapters call these three a
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 from apeiros_callbacks.call import NO_PROMPT, Call, OpenCall, Outcome
 from apeiros_callbacks.calls import Calls
@@ -24,6 +25,7 @@ from apeiros_callbacks.estimate import Estimator
 from apeiros_callbacks.forked import in_forked_child
 from apeiros_callbacks.gate import Gate
 from apeiros_callbacks.ledger import Ledger, open_ledger
+from apeiros_callbacks.ledger.allowance import GUARD
 from apeiros_callbacks.money import Dollars
 from apeiros_callbacks.policy import Action, Choice, Policy
 from apeiros_callbacks.prices import Price, PriceBook, UnknownPricePolicy
@@ -34,6 +36,7 @@ from apeiros_callbacks.report import Health
 from apeiros_callbacks.scopes import Accounts, Budget
 from apeiros_callbacks.scoping import Per, Scoping
 from apeiros_callbacks.tokens import warm as warm_tokens
+from apeiros_callbacks.waiting import LedgerDownPolicy, Lender
 from apeiros_callbacks.watch import Watch
 
 __all__ = ["Clock", "Session"]
@@ -74,6 +77,9 @@ class Session:
             then, and fewer calls fit into it. A call that declares no maximum is refused.
         enforce: False watches only: what would be refused is logged and goes on. So does
             ``APEIROS_ENFORCE=0`` in the environment, for every session.
+        on_ledger_down: what to do with a customer's call while the ledger that keeps its cap cannot be asked:
+            ``"refuse"`` it, or ``"allow"`` it as far as this process knows the cap.
+        ledger_timeout: the most that one call waits for the ledger, in seconds.
         clock: gives the present time; for tests.
 
     Raises:
@@ -102,9 +108,15 @@ class Session:
         on_exceeded: Action = "raise",
         strict: bool = False,
         enforce: bool = True,
+        on_ledger_down: LedgerDownPolicy = "refuse",
+        ledger_timeout: float = 5.0,
         clock: Clock = utc_now,
     ) -> None:
         limit = Budget.of(budget)
+        if on_ledger_down not in get_args(LedgerDownPolicy):
+            raise ConfigError(f'on_ledger_down must be "refuse" or "allow", got {on_ledger_down!r}')
+        if isinstance(ledger_timeout, bool) or not 0 < ledger_timeout < math.inf:
+            raise ConfigError(f"ledger_timeout must be seconds above 0, got {ledger_timeout!r}")
         if id is not None and not isinstance(id, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(f"id must be a str, got {id!r}: write str(id)")
         self.id = id or uuid.uuid4().hex[:12]
@@ -112,26 +124,29 @@ class Session:
         book = PriceBook(declared_prices(prices), models, unknown_price=unknown_price)
         self._enforce = enforced(enforce)
         estimator = Estimator(strict=strict)
+        self._ledger = (
+            open_ledger(ledger_url(ledger)) if ledger is None or isinstance(ledger, str) else ledger
+        )
         self._scoping: Scoping = Scoping(
             f"session {self.id}",
             limit,
             per=per,
             agents=agent_budgets,
             around=None if parent is None else parent._scoping,
+            allowances=self._ledger.allowances,
+            clock=clock,
         )
         self._account = self._scoping.own
         self._watch = Watch(self._policy, enforces=self._enforce)
-        # Scopes that sessions share are changed under one guard.
-        self._accounts: Accounts = Accounts(self._watch.guard) if parent is None else parent._accounts
+        # Scopes that sessions share, and allowances of one ledger, are changed under one guard.
+        self._accounts = Accounts(GUARD)
         around: tuple[str, ...] = () if parent is None else parent._ledger_scopes
         self._ledger_scopes: tuple[str, ...] = (f"session:{self.id}", *around)
-        self._ledger = (
-            open_ledger(ledger_url(ledger)) if ledger is None or isinstance(ledger, str) else ledger
-        )
         recorder = Recorder(
             self.id, self._ledger_scopes, self._ledger, self._accounts, estimator, book, self._watch, clock
         )
-        self._gate = Gate(self._scoping, self._accounts, estimator, book, self._watch, clock)
+        lender = Lender(self._ledger, ledger_timeout, on_ledger_down)
+        self._gate = Gate(self._scoping, self._accounts, estimator, book, self._watch, lender, clock)
         self._calls = Calls(self._scoping, self._accounts, self._gate, recorder, self._watch, clock)
         in_forked_child(self._calls)
         if id:

@@ -12,11 +12,15 @@ sqlite_file.py  opening a file: whose it is, whether it can be used
 mounts.py       network file systems, where SQLite's write-ahead log is not safe
 migrate.py      the numbered scripts of ``migrations/``
 rows.py         an `Entry` as a row, and back
+cap_rows.py     a `Cap` as a row, and back
+totals.py       what a scope has in all
+watchers.py     who is told when a period has spent more
 """
 
 from __future__ import annotations
 
 from apeiros_callbacks.ledger.opening import default_ledger_url, open_ledger
-from apeiros_callbacks.ledger.protocol import Ledger
+from apeiros_callbacks.ledger.protocol import Ledger, Watcher
+from apeiros_callbacks.ledger.totals import ScopeTotals
 
-__all__ = ["Ledger", "default_ledger_url", "open_ledger"]
+__all__ = ["Ledger", "ScopeTotals", "Watcher", "default_ledger_url", "open_ledger"]

@@ -105,9 +105,10 @@ class Inbox:
         self._idle = True
         return not self._queue
 
-    def sleep(self) -> None:
-        """Wait for the bell."""
-        self._bell.get()
+    def sleep(self, seconds: float | None) -> None:
+        """Wait for the bell, but not longer than that where it is not None."""
+        with suppress(Empty):
+            self._bell.get(timeout=seconds)
 
     def get_up(self) -> None:
         """From now on, entries are seen without the bell."""

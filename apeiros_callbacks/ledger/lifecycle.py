@@ -7,11 +7,11 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable, Hashable
 from decimal import Decimal
-from pathlib import Path
 
 from apeiros_callbacks.errors import LedgerUnavailable
-from apeiros_callbacks.ledger.url import Synchronous
+from apeiros_callbacks.ledger.store import Store
 from apeiros_callbacks.ledger.writer import Writer, entries, logger
 from apeiros_callbacks.money import show_usd
 
@@ -21,26 +21,25 @@ __all__ = ["join", "leave"]
 _AT_EXIT = 5.0
 
 _lock = threading.Lock()
-_writers: dict[object, Writer] = {}
+_writers: dict[Hashable, Writer] = {}
 
 
-def join(path: Path, synchronous: Synchronous, timeout: float) -> tuple[Writer, object]:
-    """The writer of a file, shared by all in this process who give the same path and options.
+def join(key: Hashable | None, store: Callable[[], Store]) -> tuple[Writer, object]:
+    """The writer of a store, shared by all in this process who give the same key.
 
-    A relative path has a writer of its own: what it is relative to is asked on the writer's thread, as
-    the question may block an event loop.
+    Args:
+        key: what tells stores apart; None for one that is shared with nobody.
+        store: makes it, where there is none.
 
     Returns:
         The writer, and a seat to give back to `leave`.
     """
     seat = object()
-    key = (path, synchronous, timeout) if path.is_absolute() else seat
+    key = seat if key is None else key
     with _lock:
         writer = _writers.get(key)
         if writer is None:
-            writer = _writers[key] = Writer(
-                path, synchronous, timeout, before_start=_end_with_this_process, may_end=_may_end
-            )
+            writer = _writers[key] = Writer(store(), before_start=_end_with_this_process, may_end=_may_end)
         writer.users[seat] = None
     return writer, seat
 
@@ -57,6 +56,8 @@ def _may_end(writer: Writer) -> bool:
             return False
         hopeless = writer.stopping and not isinstance(writer.failure, LedgerUnavailable | None)
         if writer.inbox.has_work() and not hopeless:
+            return False
+        if writer.failure is None and writer.leases.has_something:
             return False
         if not writer.users:
             for key in [key for key, other in _writers.items() if other is writer]:
@@ -91,7 +92,7 @@ def _at_exit() -> None:
                 entries(len(waiting)),
                 show_usd(total),
                 amounts.count(None),
-                writer.failure or f"The ledger {writer.path} was not written within {_AT_EXIT:g} s.",
+                writer.failure or f"The ledger {writer.store.place} was not written within {_AT_EXIT:g} s.",
             )
 
 

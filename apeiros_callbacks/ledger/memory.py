@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from apeiros_callbacks.caps import Cap
 from apeiros_callbacks.entry import Entry
 from apeiros_callbacks.errors import LedgerUnavailable
+from apeiros_callbacks.ledger.allowances import Allowances
+from apeiros_callbacks.ledger.cap_rows import row_of_cap
+from apeiros_callbacks.ledger.protocol import Watcher
+from apeiros_callbacks.ledger.totals import ScopeTotals, totals_of
+from apeiros_callbacks.ledger.watchers import Watchers, is_period_scope
+from apeiros_callbacks.money import to_nano
 
 __all__ = ["MemoryLedger"]
 
@@ -22,12 +29,16 @@ class MemoryLedger:
 
     url = "memory:"
     failure = None
+    failing_since = None
     pending = 0
 
     def __init__(self) -> None:
         self._lines: _Lines = {}
         self._charges: dict[str, _Lines] = {}
         self._joined_late: set[str] = set()
+        self.allowances = Allowances(spent=self._spent)
+        self._claims: dict[str, object] = {}
+        self._watchers = Watchers()
         self._closed = False
 
     def append(self, entry: Entry, scopes: tuple[str, ...]) -> None:
@@ -45,6 +56,8 @@ class MemoryLedger:
             if scope not in charges:
                 charges.setdefault(scope, {})
             charges[scope][key] = entry
+            if self._watchers and is_period_scope(scope):
+                self._watchers.tell([(scope, self._spent(scope))])
 
     def entries(self, scope: str | None = None) -> list[Entry]:
         """See `Ledger.entries`."""
@@ -56,6 +69,44 @@ class MemoryLedger:
         if scope in self._joined_late:
             return [entry for key, entry in list(self._lines.items()) if key in charged]
         return list(charged.values())
+
+    def totals(self, prefix: str = "") -> list[ScopeTotals]:
+        """See `Ledger.totals`. Adds the entries up."""
+        tokens = {line.key: line.usage.input_tokens + line.usage.output_tokens for line in self.entries()}
+        return [
+            totals_of(scope, list(lines.values()), tokens)
+            for scope, lines in sorted(self._charges.copy().items())
+            if scope.startswith(prefix) and lines
+        ]
+
+    def set_cap(self, cap: Cap) -> None:
+        """See `Ledger.set_cap`."""
+        if self._closed:
+            raise _closed()
+        row_of_cap(cap)  # raises what the other ledgers do
+        allowances = self.allowances
+        allowances.know(allowances.version + 1, {**allowances.caps, cap.scope: cap}.values())
+
+    def caps(self) -> dict[str, Cap]:
+        """See `Ledger.caps`."""
+        if self._closed:
+            raise _closed()
+        return dict(self.allowances.caps)
+
+    def claim(self, name: str) -> bool:
+        """See `Ledger.claim`."""
+        if self._closed:
+            raise _closed()
+        mine = object()
+        return self._claims.setdefault(name, mine) is mine
+
+    def watch(self, callback: Watcher) -> None:
+        """See `Ledger.watch`."""
+        self._watchers.add(callback)
+
+    def _spent(self, scope: str) -> int:
+        lines = list(self._charges.get(scope, {}).values())
+        return sum(to_nano(line.amount) for line in lines if line.amount is not None)
 
     def flush(self, timeout: float = 5.0) -> None:
         """See `Ledger.flush`."""

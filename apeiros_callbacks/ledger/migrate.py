@@ -9,13 +9,23 @@ from importlib.resources import files
 
 from apeiros_callbacks.errors import LedgerCorrupt, LedgerTooNew
 
-__all__ = ["migrate", "migrations", "newest_version", "version_of"]
+__all__ = ["migrate", "migrations", "newest_version", "postgres_migrations", "version_of"]
 
 
 @cache
 def migrations() -> tuple[tuple[int, str], ...]:
-    """Number and text of each script, in order: ``0001_entries.sql`` is number 1."""
-    folder = files("apeiros_callbacks.ledger").joinpath("migrations")
+    """Number and text of each script for SQLite, in order: ``0001_entries.sql`` is number 1."""
+    return _scripts("migrations")
+
+
+@cache
+def postgres_migrations() -> tuple[tuple[int, str], ...]:
+    """The same for PostgreSQL. A number stands for the same version in both; not each has one of its own."""
+    return _scripts("migrations/postgres")
+
+
+def _scripts(where: str) -> tuple[tuple[int, str], ...]:
+    folder = files("apeiros_callbacks.ledger").joinpath(*where.split("/"))
     scripts = sorted(
         (file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name
     )

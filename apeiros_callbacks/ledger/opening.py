@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apeiros_callbacks.ledger.memory import MemoryLedger
 from apeiros_callbacks.ledger.protocol import Ledger
-from apeiros_callbacks.ledger.url import MEMORY, parse_url, sqlite_url
+from apeiros_callbacks.ledger.url import MEMORY, PostgresUrl, parse_url, sqlite_url
 
 __all__ = ["default_ledger_url", "open_ledger"]
 
@@ -19,6 +19,12 @@ def open_ledger(url: str) -> Ledger:
       fails (the default ``NORMAL``: when the process dies), ``?timeout=5`` is how long to wait for a file
       that another program has locked, in seconds. In a path, write ``%3F`` for a ``?`` and ``%25`` for
       a ``%``.
+    - ``postgresql://user@host/database`` keeps them on a server, in the schema ``apeiros``; needs the extra
+      ``postgres``. Options of the driver may follow, such as ``?sslmode=require``, and ``?timeout=5``, how
+      long to wait for the server, in seconds.
+
+    With both, ``?lease=60`` is for how many seconds a process is lent a part of a shared cap before it must
+    renew that, which it does by itself while it lives.
 
     Opening a file on an event loop does not wait for it: see `Ledger.failure` for how it went.
 
@@ -40,6 +46,11 @@ def open_ledger(url: str) -> Ledger:
     if options == MEMORY:
         return MemoryLedger()
     # Imported on first need: most handlers keep their entries in memory.
+    if isinstance(options, PostgresUrl):
+        from apeiros_callbacks.ledger.postgres_store import PostgresStore
+        from apeiros_callbacks.ledger.stored import StoredLedger
+
+        return StoredLedger(options.shown, options, lambda: PostgresStore(options))
     from apeiros_callbacks.ledger.sqlite import SqliteLedger
 
     return SqliteLedger(url, options)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Protocol, TypeAlias, runtime_checkable
 
+from apeiros_callbacks.caps import Cap
 from apeiros_callbacks.entry import Entry
 from apeiros_callbacks.errors import LedgerError
+from apeiros_callbacks.ledger.allowances import Allowances
+from apeiros_callbacks.ledger.totals import ScopeTotals
 
-__all__ = ["Ledger"]
+__all__ = ["Ledger", "Watcher"]
+
+Watcher: TypeAlias = Callable[[str, Decimal], object]
+"""Told a period's scope, such as ``"customer:acme/2026-11"``, and the US dollars that are spent in it."""
 
 
 @runtime_checkable
@@ -36,6 +44,16 @@ class Ledger(Protocol):
         Entries that wait are kept in memory and tried again, so this goes away by itself when its
         cause does.
         """
+        ...
+
+    @property
+    def failing_since(self) -> float | None:
+        """Since when `failure` is not None, by `time.monotonic`."""
+        ...
+
+    @property
+    def allowances(self) -> Allowances:
+        """What this process may spend of caps without asking the ledger for each call."""
         ...
 
     @property
@@ -71,6 +89,56 @@ class Ledger(Protocol):
             LedgerUnavailable: it cannot be opened, written or read now, or is closed.
             LedgerCorrupt: the file is not a ledger, or is damaged.
             LedgerTooNew: a newer version of this package wrote the file.
+        """
+        ...
+
+    def totals(self, prefix: str = "") -> list[ScopeTotals]:
+        """What each scope has in all, by name: kept beside the entries, so it is read and not added up.
+
+        Waits for what was appended before, as `entries` does.
+
+        Args:
+            prefix: only scopes that begin so, such as ``"customer:"``.
+
+        Raises:
+            LedgerError: what `entries` raises.
+        """
+        ...
+
+    def set_cap(self, cap: Cap) -> None:
+        """Set the limit of a scope, for all processes that share the ledger.
+
+        One with ``usd=None`` limits nothing, and keeps the rest: when to alert, and the plan's price.
+        Waits for the disk, so do not call it on an event loop that has other work.
+
+        Raises:
+            LedgerError: what `entries` raises.
+        """
+        ...
+
+    def caps(self) -> dict[str, Cap]:
+        """The cap of each scope that has one. Reads the disk, as `entries` does.
+
+        Raises:
+            LedgerError: what `entries` raises.
+        """
+        ...
+
+    def claim(self, name: str) -> bool:
+        """Take a name: True for the first who does so, in whatever process, and False ever after.
+
+        Waits for the disk, so do not call it on an event loop that has other work.
+
+        Raises:
+            LedgerError: what `entries` raises.
+        """
+        ...
+
+    def watch(self, callback: Watcher) -> None:
+        """Tell what a period of a scope has spent, after each write of this process that changed it.
+
+        The callback runs on a thread of its own, one call at a time, and may use the ledger. What it raises
+        is logged.
         """
         ...
 

@@ -16,7 +16,7 @@ from apeiros_callbacks.entry import Entry
 from apeiros_callbacks.money import to_nano
 from apeiros_callbacks.usage import Usage
 
-__all__ = ["Item", "entry_of", "legible", "select", "write"]
+__all__ = ["COLUMNS", "Item", "entry_of", "insert", "legible", "row_of", "select"]
 
 Item: TypeAlias = tuple[Entry, tuple[str, ...]]
 """An entry and the scopes it is charged to."""
@@ -34,7 +34,7 @@ _HOW = ("usage_certainty", "price_certainty", "cached")
 _PRICES = ("unit_prices", "price_source")
 _TIMES = ("started_at", "ended_at")
 _WHY = ("routed_from", "routed_to", "routed_why", "error")
-_COLUMNS = (*_WHAT, *_USAGE, *_AMOUNT, *_HOW, *_PRICES, *_TIMES, *_WHY)
+COLUMNS = (*_WHAT, *_USAGE, *_AMOUNT, *_HOW, *_PRICES, *_TIMES, *_WHY)
 
 _what = attrgetter(*_WHAT)
 _usage = attrgetter(*_USAGE)
@@ -51,7 +51,12 @@ _MICROSECOND = timedelta(microseconds=1)
 _SMALL, _MOST_ROWS = 32, 256
 
 
-def _row_of(entry: Entry) -> tuple[Any, ...]:
+def row_of(entry: Entry) -> tuple[Any, ...]:
+    """The values of `COLUMNS`.
+
+    Raises:
+        TypeError, ValueError, AttributeError, ArithmeticError: it is not an entry.
+    """
     amount = entry.amount
     return (
         *_what(entry),
@@ -80,7 +85,7 @@ def entry_of(row: Sequence[Any]) -> Entry:
         ValueError: the row holds what no entry can, for instance a part of more tokens than its whole.
         ArithmeticError: an amount is not a number.
     """
-    stored = dict(zip(_COLUMNS, row, strict=True))
+    stored = dict(zip(COLUMNS, row, strict=True))
     amount = stored.pop("amount")
     del stored["amount_nano"]
     usage = Usage(**{bucket: stored.pop(bucket) for bucket in _USAGE})
@@ -98,39 +103,32 @@ def entry_of(row: Sequence[Any]) -> Entry:
 
 def select(scope: str | None) -> tuple[str, tuple[str, ...]]:
     """The statement that reads all entries, or those of a scope, oldest first; and its values."""
-    columns = ", ".join(f"entry.{name}" for name in _COLUMNS)
+    columns = ", ".join(f"entry.{name}" for name in COLUMNS)
     if scope is None:
         return f"SELECT {columns} FROM entry ORDER BY seq", ()  # noqa: S608 - our own column names
     of_scope = "FROM charge JOIN entry ON entry.seq = charge.entry WHERE charge.scope = ?"
     return f"SELECT {columns} {of_scope} ORDER BY charge.entry", (legible(scope),)
 
 
-def write(connection: sqlite3.Connection, items: Sequence[Item], *, clean: bool = False) -> None:
-    """Write entries and their charges, all or none; what is there already stays as it is.
+def insert(connection: sqlite3.Connection, items: Sequence[Item], *, clean: bool = False) -> None:
+    """Insert entries and their charges; what is there already stays as it is.
 
     Args:
-        connection: one in autocommit mode, without an open transaction.
-        items: what to write, in order.
+        connection: one with an open transaction.
+        items: what to insert, in order.
         clean: replace what SQLite cannot hold in a text.
 
     Raises:
         sqlite3.Error: the file cannot take them.
         TypeError, ValueError, AttributeError, ArithmeticError: an entry is not one.
     """
-    rows = [_row_of(entry) for entry, _ in items]
+    rows = [row_of(entry) for entry, _ in items]
     charges = [(scope, entry.id, entry.attempt) for entry, scopes in items for scope in scopes]
     if clean:
         rows = [_clean(row) for row in rows]
         charges = [_clean(row) for row in charges]
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        _execute(connection, _insert_entries, rows)
-        _execute(connection, _insert_charges, charges)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:  # SQLite rolls back by itself after some errors
-            connection.execute("ROLLBACK")
-        raise
+    _execute(connection, _insert_entries, rows)
+    _execute(connection, _insert_charges, charges)
 
 
 def _execute(
@@ -146,8 +144,8 @@ def _execute(
 
 @lru_cache
 def _insert_entries(rows: int) -> str:
-    columns = ", ".join(_COLUMNS)
-    values = _values(rows, len(_COLUMNS))
+    columns = ", ".join(COLUMNS)
+    values = _values(rows, len(COLUMNS))
     return f"INSERT INTO entry ({columns}) {values} ON CONFLICT (id, attempt) DO NOTHING"
 
 

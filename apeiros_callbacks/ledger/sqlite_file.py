@@ -23,7 +23,10 @@ from apeiros_callbacks.ledger import mounts
 from apeiros_callbacks.ledger.migrate import migrate, version_of
 from apeiros_callbacks.ledger.url import Synchronous
 
-__all__ = ["APPLICATION_ID", "data_folder", "explain", "identity", "open_for_reading", "open_for_writing"]
+__all__ = [
+    "APPLICATION_ID", "data_folder", "explain", "identity", "open_for_changing", "open_for_reading",
+    "open_for_writing",
+]  # fmt: skip
 
 APPLICATION_ID = 0x41706569
 """SQLite's mark of whose file it is: "Apei"."""
@@ -79,6 +82,15 @@ def open_for_reading(path: Path, timeout: float) -> closing[sqlite3.Connection]:
         OSError, sqlite3.Error: it cannot be opened, for `explain` to put in words.
     """
     return closing(_connect(path, "mode=ro", timeout))
+
+
+def open_for_changing(path: Path, timeout: float) -> closing[sqlite3.Connection]:
+    """A connection for one change to a file that `open_for_writing` has brought up to date, for a ``with``.
+
+    Raises:
+        OSError, sqlite3.Error: it cannot be opened, for `explain` to put in words.
+    """
+    return closing(_connect(path, "mode=rw", timeout))
 
 
 def identity(path: Path) -> tuple[int, int]:

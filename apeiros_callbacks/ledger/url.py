@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 from urllib.parse import parse_qsl, quote, unquote
 
 from apeiros_callbacks.errors import ConfigError
 
-__all__ = ["MEMORY", "SqliteUrl", "Synchronous", "parse_url", "sqlite_url"]
+__all__ = ["MEMORY", "PostgresUrl", "SqliteUrl", "Synchronous", "parse_url", "sqlite_url"]
 
 MEMORY: Literal["memory:"] = "memory:"
 
 Synchronous: TypeAlias = Literal["NORMAL", "FULL"]
 
-_WRITE = "Write 'memory:' for this process only, or 'sqlite:///ledger.db' for a file"
+_WRITE = (
+    "Write 'memory:' for this process only, 'sqlite:///ledger.db' for a file, or "
+    "'postgresql://user@host/database' for a server"
+)
 _DRIVE = re.compile(r"[A-Za-z]:[/\\]")
 
 
@@ -26,7 +30,7 @@ class SqliteUrl:
 
     Example:
         >>> parse_url("sqlite:////srv/ledger.db?synchronous=full")
-        SqliteUrl(path='/srv/ledger.db', synchronous='FULL', timeout=5.0)
+        SqliteUrl(path='/srv/ledger.db', synchronous='FULL', timeout=5.0, lease=60.0)
     """
 
     path: str
@@ -34,9 +38,32 @@ class SqliteUrl:
     """``NORMAL`` keeps every flushed entry when the process dies, ``FULL`` also when the power fails."""
     timeout: float = 5.0
     """How long to wait for another program that has locked the file, in seconds."""
+    lease: float = 60.0
+    """For how long a process is lent a part of a shared cap before it must renew that, in seconds."""
 
 
-def parse_url(url: object) -> Literal["memory:"] | SqliteUrl:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostgresUrl:
+    """A ledger on a PostgreSQL server.
+
+    Example:
+        >>> parse_url("postgresql://app:secret@db.local/costs?sslmode=require&lease=30").shown
+        'postgresql://app@db.local/costs?sslmode=require'
+    """
+
+    conninfo: str = field(repr=False)
+    """The URL as the driver reads it, with the password."""
+    shown: str
+    """The same without the password."""
+    timeout: float = 5.0
+    """How long to wait for the server, in seconds."""
+    lease: float = 60.0
+    """As of a file."""
+    defaults: Mapping[str, str] = field(default_factory=dict[str, str], compare=False)
+    """What the driver is told where the URL does not."""
+
+
+def parse_url(url: object) -> Literal["memory:"] | SqliteUrl | PostgresUrl:
     """Read a ledger's URL.
 
     Raises:
@@ -61,7 +88,7 @@ def parse_url(url: object) -> Literal["memory:"] | SqliteUrl:
         case "memory":
             raise ConfigError(f"{url!r} is not a ledger. Write 'memory:'.")
         case "postgresql" | "postgres":
-            raise ConfigError(f"ledgers in PostgreSQL are not there yet. {_WRITE}.")
+            return _postgres(rest)
         case other:
             # The rest may hold a password.
             raise ConfigError(f"there is no ledger for {other + ':'!r}. {_WRITE}.")
@@ -95,8 +122,48 @@ def _sqlite(url: str, rest: str) -> SqliteUrl:
     return SqliteUrl(
         path=path,
         synchronous=_synchronous(options.get("synchronous", "NORMAL")),
-        timeout=_seconds(options.get("timeout", "5")),
+        timeout=_seconds("timeout", options.get("timeout", "5")),
+        lease=_seconds("lease", options.get("lease", "60")),
     )
+
+
+def _postgres(rest: str) -> PostgresUrl:
+    where, _, query = rest.partition("?")
+    if not where.startswith("//"):
+        raise ConfigError("a ledger in PostgreSQL is written 'postgresql://user@host/database'.")
+    own: dict[str, str] = {}
+    theirs: dict[str, str] = {}
+    for pair in query.split("&") if query else []:
+        name, _, value = pair.partition("=")
+        if name in {"timeout", "lease"}:
+            own[name] = value
+        else:
+            theirs[name] = pair
+    timeout = _seconds("timeout", own.get("timeout", "5"))
+    # A server that is gone without a word is noticed in this time, on a connection in use or not.
+    milliseconds = str(max(1, round(timeout * 1000)))
+    defaults = {
+        "connect_timeout": str(max(2, math.ceil(timeout))),
+        "tcp_user_timeout": milliseconds,
+        "keepalives_idle": "10",
+        "keepalives_interval": "2",
+        "keepalives_count": "3",
+        "application_name": "apeiros",
+    }
+    user, at, host = where[2:].rpartition("@")
+    safe = "//" + (user.partition(":")[0] + at + host)
+    return PostgresUrl(
+        conninfo=f"postgresql:{where}{_query(theirs.values())}",
+        shown=f"postgresql:{safe}{_query(pair for name, pair in theirs.items() if 'password' not in name)}",
+        timeout=timeout,
+        lease=_seconds("lease", own.get("lease", "60")),
+        defaults={name: value for name, value in defaults.items() if name not in theirs},
+    )
+
+
+def _query(pairs: Iterable[str]) -> str:
+    text = "&".join(pairs)
+    return f"?{text}" if text else ""
 
 
 def _options(url: str, query: str) -> dict[str, str]:
@@ -104,10 +171,10 @@ def _options(url: str, query: str) -> dict[str, str]:
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name in found:
             raise ConfigError(f"{name!r} stands twice in {url!r}. Keep one of them.")
-        if name not in {"synchronous", "timeout"}:
+        if name not in {"synchronous", "timeout", "lease"}:
             raise ConfigError(
                 f"{name!r} in {url!r} is not an option of a ledger. "
-                "There are '?synchronous=FULL' or NORMAL, and '?timeout=5' in seconds."
+                "There are '?synchronous=FULL' or NORMAL, and '?timeout=5' and '?lease=60' in seconds."
             )
         found[name] = value
     return found
@@ -123,12 +190,12 @@ def _synchronous(value: str) -> Synchronous:
             raise ConfigError(f"synchronous must be FULL or NORMAL, got {value!r}")
 
 
-def _seconds(value: str) -> float:
+def _seconds(name: str, value: str) -> float:
     try:
         seconds = float(value)
     except ValueError:
         seconds = math.nan
     # SQLite counts milliseconds in 32 bits.
     if not 0 < seconds <= 86_400:
-        raise ConfigError(f"timeout must be a number of seconds above 0, such as timeout=5, got {value!r}")
+        raise ConfigError(f"{name} must be a number of seconds above 0, such as {name}=5, got {value!r}")
     return seconds

@@ -1,25 +1,25 @@
-"""The one thread that writes a file.
+"""The one thread that writes a ledger, and asks it for allowances.
 
 Callers put entries into an inbox and go on. The thread takes all that waits, writes it in one
-transaction, and only then takes it out of the inbox: whatever happens before that, it is tried again.
+transaction, and only then takes it out of the inbox: whatever happens before that, it is tried again. In
+the same transaction it renews what this process has set aside of shared caps, asks for more and gives back.
 """
 
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from apeiros_callbacks.errors import LedgerError, LedgerUnavailable
-from apeiros_callbacks.ledger.fork_gate import inside_sqlite
+from apeiros_callbacks.ledger.allowances import Allowances
 from apeiros_callbacks.ledger.inbox import Flush, Inbox
-from apeiros_callbacks.ledger.rows import Item, write
-from apeiros_callbacks.ledger.sqlite_file import explain, identity, open_for_writing
-from apeiros_callbacks.ledger.url import Synchronous
+from apeiros_callbacks.ledger.leases import Leases
+from apeiros_callbacks.ledger.rows import Item
+from apeiros_callbacks.ledger.store import Batch, Store, Written
+from apeiros_callbacks.ledger.watchers import Watchers, is_period_scope
 
 __all__ = ["Writer", "entries", "logger"]
 
@@ -33,68 +33,52 @@ _LONGEST_PAUSE = 0.1
 _FIRST_RETRY = 0.05
 _LONGEST_RETRY = 5.0
 
-# What an entry raises that no file could ever take. It must not keep the others waiting.
-_UNSTORABLE = (
-    TypeError,
-    ValueError,
-    AttributeError,
-    ArithmeticError,
-    sqlite3.DataError,
-    sqlite3.IntegrityError,
-    sqlite3.InterfaceError,
-    sqlite3.ProgrammingError,
-)
-
-# SQLite forbids a forked child to use, or even to close, what its parent had open.
-_parents_connections: list[sqlite3.Connection] = []
-
 
 class Writer:
-    """Writes entries to one file, in order, from a thread of its own."""
+    """Writes entries to one store, in order, from a thread of its own."""
 
     def __init__(
-        self,
-        path: Path,
-        synchronous: Synchronous,
-        timeout: float,
-        *,
-        before_start: Callable[[], None],
-        may_end: Callable[[Writer], bool],
+        self, store: Store, *, before_start: Callable[[], None], may_end: Callable[[Writer], bool]
     ) -> None:
-        self.path = path
-        """Absolute once the file was opened."""
-        self.timeout = timeout
+        self.store = store
         self.users: dict[object, None] = {}
-        """Who has the file open. The thread ends some time after the last one left."""
+        """Who has the ledger open. The thread ends some time after the last one left."""
         self.stopping = False
         """The process is ending."""
-        self.has_opened = False
-        """The file could be opened at least once."""
-        self._synchronous: Synchronous = synchronous
         self._before_start = before_start
         self._may_end = may_end
-        self._connection: sqlite3.Connection | None = None
-        self.start_afresh()
+        self.watchers = Watchers()
+        self.allowances = Allowances(self._ring)
+        self.leases = Leases(self.allowances, store.lease)
+        self._begin()
 
     def start_afresh(self) -> None:
-        """Begin with nothing to write and no thread. Also in a forked child, where the parent's are not."""
-        if self._connection is not None:
-            _parents_connections.append(self._connection)
-        self._connection = None
-        self._opened_as: tuple[int, int] | None = None
+        """Begin with nothing to write and no thread: in a forked child, where the parent's are not."""
+        self.store.forget()
+        self.leases.start_afresh()
+        self._begin()
+
+    def _begin(self) -> None:
         self.inbox = Inbox(before_ring=self._start)
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._failure: LedgerError | None = None
+        self.failing_since: float | None = None
+        """By the monotonic clock."""
         self._log_from = 1
         self._aside: dict[int, Item] = {}
         self._why_aside = ""
+
+    def _ring(self) -> None:
+        self.inbox.ring()
 
     @property
     def failure(self) -> LedgerError | None:
         """See `Ledger.failure`."""
         if self._failure is None and self._aside:
-            return LedgerUnavailable(f"the ledger {self.path} cannot hold an entry: {self._why_aside}.")
+            return LedgerUnavailable(
+                f"the ledger {self.store.place} cannot hold an entry: {self._why_aside}."
+            )
         return self._failure
 
     def waiting(self) -> list[Item]:
@@ -112,7 +96,7 @@ class Writer:
         Raises:
             LedgerError: not in `timeout` seconds, or it never will be.
         """
-        if self._thread is None and self.has_opened and not self.waiting():
+        if self._thread is None and self.store.has_opened and not self.waiting():
             return
         flush = self.inbox.append_flush()
         if flush.over.wait(timeout):
@@ -122,7 +106,7 @@ class Writer:
         else:
             self.inbox.end(flush)
             failure = self._failure or LedgerUnavailable(
-                f"the ledger {self.path} was not written within {timeout:g} s."
+                f"the ledger {self.store.place} was not written within {timeout:g} s."
             )
         count = len(self.waiting())
         raise type(failure)(f"{failure} Not written: {entries(count)}." if count else str(failure))
@@ -160,10 +144,11 @@ class Writer:
         while True:
             began, waited_for = time.monotonic(), inbox.flushes()
             try:
-                with inside_sqlite:
-                    written = self._write_first(self._open())
+                with self.store.gate:
+                    self.store.open()
+                    written = self._write_first()
             except Exception as error:  # noqa: BLE001 - whatever it is, no entry may be lost to it
-                self._close()
+                self.store.close()
                 self._fails(error, waited_for)
                 if self._ends():
                     return
@@ -174,47 +159,54 @@ class Writer:
             retry = _FIRST_RETRY
             if written == _BATCH:
                 continue
+            due = self.leases.due_in(leaving=self._is_left)
             if written:
-                inbox.rest(min(max(_SHORTEST_PAUSE, time.monotonic() - began), _LONGEST_PAUSE))
+                pause = min(max(_SHORTEST_PAUSE, time.monotonic() - began), _LONGEST_PAUSE)
+                inbox.rest(pause if due is None else min(pause, due))
             if inbox.lie_down():
                 if self._ends():
                     return
-                inbox.sleep()
+                inbox.sleep(self.leases.due_in(leaving=self._is_left))
             inbox.get_up()
 
-    def _open(self) -> sqlite3.Connection:
-        if self._connection is None:
-            self.path = self.path.absolute()
-            self._connection = open_for_writing(self.path, self._synchronous, self.timeout)
-            self._opened_as = identity(self.path)
-            self.has_opened = True
-        return self._connection
+    @property
+    def _is_left(self) -> bool:
+        return self.stopping or not self.users
 
-    def _close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with inside_sqlite, suppress(sqlite3.Error):
-                connection.close()
-
-    def _write_first(self, connection: sqlite3.Connection) -> int:
+    def _write_first(self) -> int:
         batch = self.inbox.first(_BATCH)
         items = [queued for queued in batch if isinstance(queued, tuple)]
-        if items:
-            try:
-                write(connection, items)
-            except _UNSTORABLE:
-                for item in items:
-                    self._write_alone(connection, item)
-            # SQLite goes on writing to a file that was deleted, and says nothing.
-            if identity(self.path) != self._opened_as:
-                raise LedgerUnavailable("another file is in its place now.")
+        try:
+            self._write(items)
+        except self.store.unstorable:
+            for item in items:
+                self._write_alone(item)
         self.inbox.remove_first(len(batch))
         return len(batch)
 
-    def _write_alone(self, connection: sqlite3.Connection, item: Item) -> None:
+    def _write(self, items: Sequence[Item]) -> None:
+        asks = self.leases.asks(items, leaving=self._is_left)
+        sweep = self.leases.sweeps(asks)
+        if not items and not asks and not self.leases.looks():
+            return
+        written = self.store.write(
+            Batch(
+                items,
+                asks,
+                self.allowances.version,
+                self._watched(items),
+                sweep=sweep,
+            ),
+            self.leases.owner,
+        )
+        self.leases.answered(written)
+        self._tell(written)
+
+    def _write_alone(self, item: Item) -> None:
         try:
-            write(connection, [item], clean=True)
-        except _UNSTORABLE as error:
+            alone = Batch([item], (), self.allowances.version, self._watched([item]), clean=True)
+            written = self.store.write(alone, self.leases.owner)
+        except self.store.unstorable as error:
             self._why_aside = f"{type(error).__name__}: {error}"
             if id(item) not in self._aside:
                 self._aside[id(item)] = item
@@ -224,30 +216,50 @@ class Writer:
                     entry.amount,
                     scopes,
                 )
+        else:
+            self.leases.written_alone(item)
+            self._tell(written)
+
+    def _watched(self, items: Sequence[Item]) -> Sequence[str]:
+        if not self.watchers:
+            return ()
+        return sorted({scope for _, scopes in items for scope in scopes if is_period_scope(scope)})
+
+    def _tell(self, written: Written) -> None:
+        self.watchers.tell(written.spent)
+        if written.expired:
+            logger.warning(
+                "%d allowances in %s were taken back from processes that ended without a word. "
+                "What they spent of it is not known here.",
+                written.expired,
+                self.store.place,
+            )
 
     def _fails(self, error: Exception, waited_for: list[Flush]) -> None:
-        failure = self._failure = explain(error, self.path, self.timeout)
+        failure = self._failure = self.store.explain(error)
+        if self.failing_since is None:
+            self.failing_since = time.monotonic()
         count = len(self.waiting())
         # Once, and again at each tenfold: all of it is kept, so somebody should look.
         if count >= self._log_from:
             logger.error("%s Kept in memory and tried again: %s.", failure, entries(count))
             self._log_from = max(1_000, 10 * count)
-        if not self.has_opened or not isinstance(failure, LedgerUnavailable):
+        if not self.store.has_opened or not isinstance(failure, LedgerUnavailable):
             # Who began to wait during the attempt may have put things right: that takes another one.
             for flush in waited_for:
                 self.inbox.end(flush, failure)
 
     def _works(self) -> None:
         if self._failure is not None:
-            self._failure = None
+            self._failure = self.failing_since = None
             if self._log_from > 1:
-                logger.warning("the ledger %s can be written again.", self.path)
+                logger.warning("the ledger %s can be written again.", self.store.place)
             self._log_from = 1
 
     def _ends(self) -> bool:
         if not self._may_end(self):
             return False
-        self._close()
+        self.store.close()
         self._thread = None
         self.inbox.lie_down()
         if not self._may_end(self):

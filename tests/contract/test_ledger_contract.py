@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apeiros_callbacks.entry import Entry
@@ -22,12 +22,15 @@ from apeiros_callbacks.ledger import Ledger, open_ledger
 from apeiros_callbacks.money import from_nano
 from apeiros_callbacks.usage import Usage
 from tests.contract.entries import FULL, NOON, entry
+from tests.contract.servers import Server
 
 SCOPE = ("session:3f2a",)
 
 
-@pytest.fixture(params=["memory", "sqlite", "sqlite-full"])
+@pytest.fixture(params=["memory", "sqlite", "sqlite-full", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "postgres":
+        return str(request.getfixturevalue("database"))
     return {
         "memory": "memory:",
         "sqlite": f"sqlite:///{tmp_path}/ledger.db",
@@ -116,9 +119,9 @@ def test_what_is_not_known_stays_unknown(ledger: Ledger) -> None:
         timezones=st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes))),
     ),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_an_entry_holds(
-    texts: list[str], amount: Decimal, tokens: int, step: int, started: object
+    server: Server, texts: list[str], amount: Decimal, tokens: int, step: int, started: object
 ) -> None:
     odd = entry(
         texts[0],
@@ -131,8 +134,12 @@ def test_whatever_an_entry_holds(
         unit_prices={texts[2]: amount or Decimal(1)},
     )
     with tempfile.TemporaryDirectory() as folder:
-        for url in ("memory:", f"sqlite:///{folder}/ledger.db"):
+        urls = ["memory:", f"sqlite:///{folder}/ledger.db"]
+        if not any("\0" in text for text in texts):  # PostgreSQL holds none in a text
+            urls.append(server.one_database)
+        for url in urls:
             with closing(open_ledger(url)) as ledger:
+                server.empty(url)
                 ledger.append(odd, (texts[3], texts[0]))
                 assert ledger.entries() == [odd]
                 assert ledger.entries(texts[3]) == [odd]

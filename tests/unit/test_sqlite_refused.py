@@ -112,7 +112,7 @@ REFUSED: list[tuple[Callable[[Path], None], type[LedgerError], str]] = [
     (
         newer,
         LedgerTooNew,
-        "it has version 41 of the schema, and this version of apeiros-callbacks knows up to 2.",
+        "it has version 41 of the schema, and this version of apeiros-callbacks knows up to 3.",
     ),
     (newer_in_its_log, LedgerTooNew, "Upgrade apeiros-callbacks, or use another file."),
 ]

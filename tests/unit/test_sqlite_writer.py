@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from apeiros_callbacks.errors import LedgerUnavailable
-from apeiros_callbacks.ledger import Ledger, lifecycle, open_ledger, writer
+from apeiros_callbacks.ledger import Ledger, lifecycle, open_ledger, sqlite_store, writer
 from tests.contract.entries import entry, until
 from tests.contract.processes import locked
 
@@ -140,11 +140,11 @@ def test_another_file_in_its_place(ledger: Ledger, path: Path) -> None:
 def test_a_bug_of_ours_loses_nothing(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("nobody thought of this")
 
     with monkeypatch.context() as patch:
-        patch.setattr(writer, "write", broken)
+        patch.setattr(sqlite_store, "insert", broken)
         ledger.append(entry("r1"), SCOPE)
         until(lambda: ledger.failure)
         assert "nobody thought of this (RuntimeError)" in str(ledger.failure)
@@ -270,7 +270,7 @@ def test_who_comes_during_an_attempt_that_fails_gets_the_next_one(
         raise LedgerUnavailable("it was not ready.")
 
     with monkeypatch.context() as patch, ThreadPoolExecutor() as pool:
-        patch.setattr(writer, "open_for_writing", fail_once)
+        patch.setattr(sqlite_store, "open_for_writing", fail_once)
         early = pool.submit(open_ledger, f"sqlite:///{path}")
         assert began.wait(20)
         late = pool.submit(open_ledger, f"sqlite:///{path}")

@@ -26,6 +26,7 @@ from apeiros_callbacks.money import Dollars
 from apeiros_callbacks.policy import Choice
 from apeiros_callbacks.prices import UnknownPricePolicy
 from apeiros_callbacks.scoping import Per
+from apeiros_callbacks.waiting import LedgerDownPolicy
 from langchain_apeiros.aborts import is_no_refusal
 from langchain_apeiros.ended import ending_of_error, error_name
 from langchain_apeiros.endpoints import at_address
@@ -35,6 +36,7 @@ from langchain_apeiros.runs import Runs, metadata_around
 from langchain_apeiros.starts import Customer, Starts
 from langchain_apeiros.tracker import Abort, Tracker
 from langchain_apeiros.usage import Sent, read_cut, read_decision, read_outcome, with_report_of
+from langchain_apeiros.waiting import Waiting
 
 __all__ = ["ApeirosHandler"]
 
@@ -57,6 +59,15 @@ def _recording(hook: Callable[P, None]) -> Callable[P, None]:
             handler.session.went_wrong(f"{hook.__name__}", bug)
 
     return safe
+
+
+def _counting(hook: Callable[P, None]) -> Waiting[P]:
+    """A hook that counts a piece of an answer: after a wait for money the piece is counted already."""
+
+    def again(handler: ApeirosHandler, *_: Any, run_id: UUID, **__: Any) -> None:
+        handler._tracker.grow_again(run_id)
+
+    return Waiting(hook, again)
 
 
 class ApeirosHandler(BaseCallbackHandler):
@@ -90,6 +101,9 @@ class ApeirosHandler(BaseCallbackHandler):
         enforce: False watches only: what would be refused is logged and goes on.
         abort: what a refusal ends. ``"graph"``: the whole LangGraph run, whose retry, fallback and error
             middleware do not see it. ``"node"``: the node, so that the graph's own error handling decides.
+        on_ledger_down: ``"refuse"`` or ``"allow"`` a customer's call while the ledger that keeps its cap
+            cannot be asked.
+        ledger_timeout: the most that one call waits for the ledger, in seconds; an event loop awaits it.
 
     Raises:
         ConfigError: a setting is not valid, or belongs to the session that is given.
@@ -122,6 +136,8 @@ class ApeirosHandler(BaseCallbackHandler):
         strict: bool = False,
         enforce: bool = True,
         abort: Abort = "graph",
+        on_ledger_down: LedgerDownPolicy = "refuse",
+        ledger_timeout: float = 5.0,
     ) -> None:
         super().__init__()
         if abort not in get_args(Abort):
@@ -136,6 +152,8 @@ class ApeirosHandler(BaseCallbackHandler):
             "on": on,
             "strict": strict,
             "enforce": enforce,
+            "on_ledger_down": on_ledger_down,
+            "ledger_timeout": ledger_timeout,
         }
         if session is None:
             session = Session(budget, **settings)
@@ -157,6 +175,7 @@ class ApeirosHandler(BaseCallbackHandler):
 
     # LLM calls
 
+    @Waiting
     def on_chat_model_start(
         self,
         serialized: dict[str, Any] | None,
@@ -181,6 +200,7 @@ class ApeirosHandler(BaseCallbackHandler):
             kwargs.get("batch_size", 1),
         )
 
+    @Waiting
     def on_llm_start(
         self,
         serialized: dict[str, Any] | None,
@@ -200,6 +220,7 @@ class ApeirosHandler(BaseCallbackHandler):
         prompt = functools.partial(text_prompt, sent)
         self._tracker.open(run_id, parent_run_id, known, params, prompt, shared, size)
 
+    @_counting
     @_recording
     def on_llm_new_token(self, token: Any, *, run_id: UUID, chunk: Any = None, **kwargs: Any) -> None:
         """Count a piece of a streamed answer; cut the stream when the budget is reached."""
@@ -210,6 +231,7 @@ class ApeirosHandler(BaseCallbackHandler):
                 live, "token", token if token and token.__class__ is str else chunk_text(token, chunk)
             )
 
+    @_counting
     @_recording
     def on_stream_event(self, event: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """The same for LangChain's streams of typed events."""
@@ -248,6 +270,7 @@ class ApeirosHandler(BaseCallbackHandler):
 
     # Tools
 
+    @Waiting
     def on_tool_start(
         self,
         serialized: dict[str, Any] | None,
@@ -278,6 +301,7 @@ class ApeirosHandler(BaseCallbackHandler):
 
     # Everything that calls can be inside of
 
+    @Waiting
     def on_chain_start(
         self,
         serialized: dict[str, Any] | None,
@@ -359,6 +383,8 @@ _DEFAULTS: Mapping[str, object] = {
     "unknown_price": "refuse",
     "strict": False,
     "enforce": True,
+    "on_ledger_down": "refuse",
+    "ledger_timeout": 5.0,
 }
 
 

@@ -34,8 +34,8 @@ class Live:
     """A run between its start and its end."""
 
     __slots__ = (
-        "around", "batch", "copies", "counts", "is_tool", "life", "lone", "open_call", "sent", "session", "stream",
-        "task", "ticks", "under_way", "watch",
+        "around", "batch", "copies", "counts", "is_tool", "life", "lone", "open_call", "sent", "session",
+        "stream", "task", "ticks", "under_way", "watch",
     )  # fmt: skip
 
     def __init__(self, session: Session, open_call: OpenCall, sent: Sent = _NOTHING_SENT) -> None:

@@ -150,6 +150,19 @@ class Tracker:
         live.ticks += 1
         if not live.counts or (live.copies > 1 and live.ticks % live.copies):
             return
+        self._grow(live, piece)
+
+    def grow_again(self, run_id: UUID) -> None:
+        """Hold what the pieces need that were counted, after a wait for it.
+
+        Raises:
+            Refused: the budget is reached.
+        """
+        live = self.lives.get(run_id)
+        if live is not None:
+            self._grow(live, "")
+
+    def _grow(self, live: Live, piece: str) -> None:
         try:
             live.session.grow_call(live.open_call, piece)
         except Refused as refusal:

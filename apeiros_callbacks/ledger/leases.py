@@ -1,0 +1,273 @@
+"""What this process asks the ledger to set aside for it, when, and what an answer means.
+
+Invariants, in nano-dollars of one period's scope, after each transaction:
+
+1. spent + the sum of what is granted to all processes <= cap, whenever something was granted.
+2. What a process holds and has not written yet <= what is granted to it, as long as calls cost no more than
+   was held for them.
+
+A process that writes an entry moves its amount from granted to spent in the transaction that inserts it. It
+asks for levels, never for differences, so that a transaction whose answer got lost may be repeated. It
+lowers its own level before it asks for less, and raises it after it was granted more: whatever is lost on
+the way, it never spends what somebody else has.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+import socket
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from time import monotonic
+
+from apeiros_callbacks.ledger.allowance import GUARD, Allowance
+from apeiros_callbacks.ledger.allowances import Allowances
+from apeiros_callbacks.ledger.rows import Item
+from apeiros_callbacks.ledger.store import Answer, Ask, Written
+from apeiros_callbacks.money import from_nano, to_nano
+
+__all__ = ["Leases"]
+
+_HORIZON = 0.5
+"""Seconds of spending to have at hand."""
+_AT_LEAST = 4
+"""Calls to have at hand, of the size of the largest."""
+_LOOK = 0.05
+"""Seconds over which the speed of spending is measured, at least."""
+_IDLE = 10.0
+"""Seconds without a call after which what is idle is given back."""
+_RECALLED = 1.0
+"""Seconds during which nothing idle is kept after others asked for it."""
+_POLL = 0.25
+"""Seconds between looks whether others ask for what is idle here."""
+_RETRY = 0.02
+"""Seconds between looks whether others gave something back, while somebody waits."""
+_CAPS = 1.0
+"""Seconds between looks whether the caps were changed elsewhere, while any scope is in use."""
+_IN_USE = 60.0
+_SWEEP = 10.0
+"""Seconds between looks for the leases of the dead."""
+_TRUST = 0.9
+"""Of the time that is lent, as the clocks of two machines do not run alike."""
+_NEVER = math.inf
+
+
+class Leases:
+    """The leases of one process in one ledger. For the thread that writes, but for `due_in`."""
+
+    def __init__(self, allowances: Allowances, seconds: float) -> None:
+        self._allowances = allowances
+        self._seconds = seconds
+        self.start_afresh()
+
+    def start_afresh(self) -> None:
+        """Have none, under a new name; also in a forked child."""
+        self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._looked_at = self._swept_at = -_NEVER
+        self._moved: Mapping[str, int] = {}
+        self._sent_at = 0.0
+
+    # Asking
+
+    def asks(self, items: Sequence[Item], *, leaving: bool) -> list[Ask]:
+        """What to ask in the transaction that writes these entries."""
+        now = self._sent_at = monotonic()
+        moved = self._moved = _sums(items)
+        asks: list[Ask] = []
+        with GUARD:
+            for allowance in self._allowances.all():
+                if allowance.limit_nano is None and not allowance.is_leased:
+                    continue
+                _drop(allowance)
+                if allowance.scope in moved or leaving or self._due_at(allowance) <= now:
+                    ask = self._ask(allowance, moved.get(allowance.scope, 0), now, leaving=leaving)
+                    if ask is not None:
+                        asks.append(ask)
+            self._allowances.sweep(now)
+        return sorted(asks, key=lambda ask: ask.scope)
+
+    def _ask(self, allowance: Allowance, moved: int, now: float, *, leaving: bool) -> Ask | None:
+        busy = allowance.held.nano + max(0, allowance.unwritten - moved)
+        needs = [want.need for want in allowance.wants]
+        for want in allowance.wants:
+            want.is_told = True
+        first, least = busy + sum(needs[:1]), busy + sum(needs)
+        has = allowance.granted - moved
+        comfort = 0 if leaving or allowance.limit_nano is None else _comfort(allowance, now)
+        wish = least + comfort
+        if comfort and wish < has <= least + 4 * comfort:
+            wish = has  # not worth a change
+        # Lowered before it is sent: while somebody waits, so is what was not enough for them.
+        kept = busy if least > has else wish
+        if kept < has:
+            allowance.granted = max(0, kept + moved)
+        if not wish and not allowance.is_leased:
+            return None
+        allowance.is_asked = allowance.is_leased = True
+        return Ask(allowance.scope, busy, first, least, wish)
+
+    def _due_at(self, allowance: Allowance) -> float:
+        """When to ask next, by the monotonic clock."""
+        if allowance.wants or allowance.is_asked:
+            return allowance.retry_at
+        if not allowance.is_leased:
+            return _NEVER
+        if allowance.idle > 0:
+            return min(allowance.sent_at + _POLL, allowance.renew_at)
+        return allowance.renew_at
+
+    # Hearing
+
+    def answered(self, written: Written) -> None:
+        """Take up what the transaction brought; wake those who waited for it."""
+        if written.caps is not None:
+            self._allowances.know(written.caps_version, written.caps)
+        heard = {answer.scope: answer for answer in written.answers}
+        with GUARD:
+            for scope, nano in self._moved.items():
+                allowance = self._allowances.get(scope)
+                if allowance is not None:
+                    allowance.written(nano)
+            for scope, answer in heard.items():
+                allowance = self._allowances.get(scope)
+                if allowance is not None:
+                    self._take_up(allowance, answer)
+                    _answer_wants(allowance)
+                    if any(want.is_told for want in allowance.wants):
+                        allowance.retry_at = monotonic() + _RETRY
+        self._moved = {}
+
+    def written_alone(self, item: Item) -> None:
+        """Note an entry that was written by itself."""
+        with GUARD:
+            for scope, nano in _sums([item]).items():
+                allowance = self._allowances.get(scope)
+                if allowance is not None:
+                    allowance.written(nano)
+
+    def _take_up(self, allowance: Allowance, answer: Answer) -> None:
+        now = self._sent_at
+        allowance.granted = answer.granted
+        allowance.is_leased = answer.granted > 0
+        allowance.limit_to(None if answer.cap is None else from_nano(answer.cap))
+        allowance.learn(answer.spent, answer.elsewhere)
+        allowance.sent_at = now
+        allowance.trusted_until = now + _TRUST * self._seconds
+        allowance.renew_at = now + self._seconds / 3
+        allowance.is_asked = False
+        allowance.low = allowance.comfort // 2
+        if answer.recalled:
+            allowance.recalled_until = monotonic() + _RECALLED
+        # More was spent than expected, and what calls hold is not covered: to be asked for again.
+        is_short = allowance.idle < 0 <= allowance.left_nano
+        allowance.is_asked = is_short or (answer.recalled and allowance.idle > 0)
+        allowance.retry_at = monotonic() + _RETRY if is_short else -_NEVER
+
+    # When
+
+    def due_in(self, *, leaving: bool) -> float | None:
+        """Seconds until there is something to ask; None when there is nothing to wait for."""
+        if leaving:
+            return 0.0 if self.has_something else None
+        now = monotonic()
+        due = _NEVER
+        in_use = now - self._allowances.used_at < _IN_USE
+        with GUARD:
+            for allowance in self._allowances.all():
+                if allowance.limit_nano is not None or allowance.is_leased:
+                    due = min(due, self._due_at(allowance))
+        if in_use:
+            due = min(due, self._looked_at + _CAPS)
+        return None if due == _NEVER else max(0.0, due - now)
+
+    def looks(self) -> bool:
+        """Whether it is time to see if caps were changed elsewhere."""
+        now = monotonic()
+        if not self._allowances.is_known:
+            return True
+        if now - self._looked_at >= _CAPS and now - self._allowances.used_at < _IN_USE:
+            self._looked_at = now
+            return True
+        return False
+
+    def sweeps(self, asks: Sequence[Ask]) -> bool:
+        """Whether it is time to look for the leases of the dead."""
+        now = monotonic()
+        if asks and now - self._swept_at >= _SWEEP:
+            self._swept_at = now
+            return True
+        return False
+
+    @property
+    def has_something(self) -> bool:
+        """Something is set aside that no open call needs."""
+        with GUARD:
+            return any(
+                one.is_leased and (one.idle > 0 or (one.is_asked and one.idle == 0))
+                for one in self._allowances.all()
+            )
+
+
+def _drop(allowance: Allowance) -> None:
+    """Forget those who wait no longer."""
+    if any(want.is_dropped for want in allowance.wants):
+        kept = [want for want in allowance.wants if not want.is_dropped]
+        allowance.wants.clear()
+        allowance.wants.extend(kept)
+
+
+def _comfort(allowance: Allowance, now: float) -> int:
+    """Nano-dollars to have at hand beyond what is needed: what is spent in a moment at the present speed."""
+    if allowance.recalled_until > now:
+        allowance.comfort = 0
+        return 0
+    passed = now - allowance.looked_at
+    if passed >= _LOOK:
+        speed = allowance.used / passed
+        allowance.rate = speed if speed > allowance.rate else (allowance.rate + speed) / 2
+        if allowance.used:
+            allowance.used_at = now
+        allowance.used, allowance.looked_at = 0, now
+    if now - allowance.used_at > _IDLE and not allowance.wants:
+        allowance.comfort = allowance.largest = 0
+        return 0
+    largest = max([allowance.largest, *(want.need for want in allowance.wants)])
+    at_hand = max(_AT_LEAST * largest, int(allowance.rate * _HORIZON))
+    # Who had to wait is given more the next time.
+    allowance.comfort = max(at_hand, 2 * allowance.comfort) if allowance.wants else at_hand
+    return allowance.comfort
+
+
+def _answer_wants(allowance: Allowance) -> None:
+    """Wake, in their order, those for whom there is enough now, and those for whom there never will be."""
+    idle, left = allowance.idle, allowance.left_nano
+    waiting = list(allowance.wants)
+    allowance.wants.clear()
+    for want in waiting:
+        if want.is_dropped:
+            continue
+        if allowance.limit_nano is None or idle >= want.need:
+            idle -= want.need
+            left -= want.need
+            verdict = True
+        elif want.need > left:
+            verdict = False
+        else:
+            want.is_heard = want.is_told
+            allowance.wants.append(want)
+            continue
+        if not want.answer.done():
+            want.answer.set_result(verdict)
+
+
+def _sums(items: Sequence[Item]) -> Mapping[str, int]:
+    """Nano-dollars that entries charge to each scope."""
+    sums: defaultdict[str, int] = defaultdict(int)
+    for entry, scopes in items:
+        if entry.amount:
+            nano = to_nano(entry.amount)
+            for scope in scopes:
+                sums[scope] += nano
+    return dict(sums)
