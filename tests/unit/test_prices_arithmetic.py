@@ -162,6 +162,8 @@ def check(rates: Rates, usage: Usage) -> None:
     assert rates.cost_nano(usage) == to_nano_up(charge.amount)
     tokens = replace(usage, web_searches=0, file_searches=0)  # how often it will search no bound can tell
     assert rates.bound_nano(usage.input_tokens, usage.output_tokens) >= rates.cost_nano(tokens)
+    plain = Usage(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
+    assert rates.plain_nano(usage.input_tokens, usage.output_tokens) == rates.cost_nano(plain)
 
 
 @seeded
