@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from apeiros_callbacks.errors import ApeirosError
+from apeiros_callbacks.upkeep import register
 
 __all__ = ["app", "main"]
 
@@ -22,6 +23,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+register(app)
 
 OVER_BUDGET = 3
 """Exit code of a command whose point is that a budget holds, when the budget was passed."""

@@ -70,6 +70,13 @@ class MemoryLedger:
             return [entry for key, entry in list(self._lines.items()) if key in charged]
         return list(charged.values())
 
+    def scopes(self, entry: Entry) -> tuple[str, ...]:
+        """See `Ledger.scopes`."""
+        if self._closed:
+            raise _closed()
+        key = (entry.id, entry.attempt)
+        return tuple(sorted(scope for scope, lines in self._charges.copy().items() if key in lines))
+
     def totals(self, prefix: str = "") -> list[ScopeTotals]:
         """See `Ledger.totals`. Adds the entries up."""
         tokens = {line.key: line.usage.input_tokens + line.usage.output_tokens for line in self.entries()}

@@ -31,6 +31,8 @@ _parents_connections: list[object] = []
 class PostgresStore:
     """See `Store`. Needs the extra ``postgres``."""
 
+    # Whoever writes waits; who reads does not.
+    alone: Sequence[tuple[str, Sequence[Any]]] = (("LOCK TABLE scope_total, lease IN EXCLUSIVE MODE", ()),)
     gate: AbstractContextManager[None] = nullcontext()
 
     def __init__(self, options: PostgresUrl) -> None:
@@ -162,6 +164,10 @@ class PostgresStore:
                 return connection.execute(_marked(statement), values).fetchall()
         except Exception as error:
             raise self.explain(error) from error
+
+    def damage(self) -> list[str]:
+        """See `Store.damage`. A server looks after its own files."""
+        return []
 
     def change(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> list[int]:
         """See `Store.change`."""

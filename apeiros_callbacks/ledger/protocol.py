@@ -92,6 +92,14 @@ class Ledger(Protocol):
         """
         ...
 
+    def scopes(self, entry: Entry) -> tuple[str, ...]:
+        """The scopes that an entry is charged to, by name. Reads, as `entries` does.
+
+        Raises:
+            LedgerError: what `entries` raises.
+        """
+        ...
+
     def totals(self, prefix: str = "") -> list[ScopeTotals]:
         """What each scope has in all, by name: kept beside the entries, so it is read and not added up.
 

@@ -44,6 +44,7 @@ class SqliteStore:
         sqlite3.InterfaceError,
         sqlite3.ProgrammingError,
     )
+    alone: Sequence[tuple[str, Sequence[Any]]] = ()
     gate: AbstractContextManager[None] = inside_sqlite
 
     def __init__(self, path: Path, options: SqliteUrl) -> None:
@@ -148,6 +149,11 @@ class SqliteStore:
                 return connection.execute(statement, values).fetchall()
         except (sqlite3.Error, OSError) as error:
             raise self.explain(error) from error
+
+    def damage(self) -> list[str]:
+        """See `Store.damage`."""
+        found = [row[0] for row in self.read("PRAGMA integrity_check")]
+        return [] if found == ["ok"] else [f"the file is damaged: {line}" for line in found]
 
     def change(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> list[int]:
         """See `Store.change`."""

@@ -153,6 +153,15 @@ class Store(Protocol):
         """Run statements that change it, all or none, and say how many rows each of them changed."""
         ...
 
+    @property
+    def alone(self) -> Sequence[tuple[str, Sequence[Any]]]:
+        """What to run first in `change`, so that no process changes counters meanwhile."""
+        ...
+
+    def damage(self) -> list[str]:
+        """What is broken below the tables."""
+        ...
+
     def legible(self, text: str) -> str:
         """A text as it can be stored."""
         ...

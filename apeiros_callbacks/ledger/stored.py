@@ -33,6 +33,10 @@ _TOTALS = """
 SELECT scope, spent, calls, tokens, entries, first_at, last_at FROM scope_total
 WHERE scope >= ? AND scope < ? AND entries > 0 ORDER BY scope
 """
+_SCOPES = """
+SELECT charge.scope FROM entry JOIN charge ON charge.entry = entry.seq
+WHERE entry.id = ? AND entry.attempt = ? ORDER BY charge.scope
+"""
 _LAST = chr(0x10FFFF)
 
 
@@ -94,6 +98,11 @@ class StoredLedger:
         return len(self._writer.waiting())
 
     @property
+    def store(self) -> Store:
+        """Where the entries are, for those who look after it."""
+        return self._store
+
+    @property
     def allowances(self) -> Allowances:
         """See `Ledger.allowances`."""
         return self._writer.allowances
@@ -108,6 +117,12 @@ class StoredLedger:
         """See `Ledger.entries`."""
         self.flush()
         return self._store.entries(scope)
+
+    def scopes(self, entry: Entry) -> tuple[str, ...]:
+        """See `Ledger.scopes`."""
+        self.flush()
+        rows = self._store.read(_SCOPES, (self._store.legible(entry.id), entry.attempt))
+        return tuple(scope for (scope,) in rows)
 
     def totals(self, prefix: str = "") -> list[ScopeTotals]:
         """See `Ledger.totals`."""

@@ -88,12 +88,13 @@ CREATE TABLE lease (
 CREATE INDEX lease_expires ON lease (expires_at);
 
 -- Leases of processes that died: what they had set aside, of which some may have been spent unseen.
+-- The key's columns come first: SQLite 3.40 finds NULLs in such a table that are not there otherwise.
 CREATE TABLE expired_lease (
     scope TEXT NOT NULL,
     owner TEXT NOT NULL,
+    expired_at INTEGER NOT NULL,
     granted INTEGER NOT NULL,
     idle INTEGER NOT NULL,
-    expired_at INTEGER NOT NULL,
     PRIMARY KEY (scope, owner, expired_at)
 ) STRICT, WITHOUT ROWID;
 

@@ -80,9 +80,9 @@ CREATE INDEX lease_expires ON lease (expires_at);
 CREATE TABLE expired_lease (
     scope text COLLATE "C" NOT NULL,
     owner text COLLATE "C" NOT NULL,
+    expired_at bigint NOT NULL,
     granted bigint NOT NULL,
     idle bigint NOT NULL,
-    expired_at bigint NOT NULL,
     PRIMARY KEY (scope, owner, expired_at)
 );
 
