@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from apeiros_callbacks.alerts.alert import Alert
+from apeiros_callbacks.alerts.alert import Alert, Level
 from apeiros_callbacks.alerts.destinations import Destination
 from apeiros_callbacks.alerts.outbox import Letter, post
 from apeiros_callbacks.caps import Cap, kind_of_period
@@ -44,7 +44,7 @@ class Board:
             self._is_watching = True
             ledger.watch(self._heard)
 
-    def tell(self, alert: Alert, destinations: Iterable[Destination] = ()) -> None:
+    def tell(self, alert: Alert, destinations: Collection[Destination] = ()) -> None:
         """Send an alert to these, and to those who follow its scope. Waits for nothing."""
         everybody = {one.key: one for one in destinations}
         if alert.customer is not None:
@@ -54,24 +54,31 @@ class Board:
             if not self._sent.get(name) and post(Letter(alert, destination, self._claim)):
                 self._sent.set(name, True)
 
+    def refused(self, alert: Alert, destinations: Collection[Destination] = ()) -> None:
+        """Send that a cap or budget is reached. What is told before that may not have been heard of yet."""
+        base, _, period = alert.scope.rpartition("/")
+        cap = self._allowances.caps.get(base) if alert.customer is not None else None
+        if cap is not None and kind_of_period(period) == cap.period:
+            for due in _reached(cap, alert.scope, alert.spent, alert.at):
+                if due.level == "alert_at":
+                    self.tell(due, destinations)
+        self.tell(alert, destinations)
+
     def _heard(self, scope: str, spent: Decimal) -> None:
         """Note what a period has spent; called from the ledger's thread after each write."""
         base, _, period = scope.rpartition("/")
         cap = self._allowances.caps.get(base)
         if cap is not None and kind_of_period(period) == cap.period:
-            for alert in _reached(cap, scope, spent):
+            for alert in _reached(cap, scope, spent, datetime.now(UTC)):
                 self.tell(alert)
 
 
-def _reached(cap: Cap, scope: str, spent: Decimal) -> Iterable[Alert]:
+def _reached(cap: Cap, scope: str, spent: Decimal, now: datetime) -> Iterable[Alert]:
     """The alerts that are due when a period has spent so much."""
-    now = datetime.now(UTC)
-    if cap.alert_at is not None and spent >= cap.alert_at:
-        yield Alert(
-            level="alert_at", scope=scope, spent=spent, threshold=cap.alert_at, budget=cap.usd, at=now
-        )
-    if cap.usd is not None and spent >= cap.usd:
-        yield Alert(level="cap", scope=scope, spent=spent, threshold=cap.usd, budget=cap.usd, at=now)
+    thresholds: tuple[tuple[Level, Decimal | None], ...] = (("alert_at", cap.alert_at), ("cap", cap.usd))
+    for level, threshold in thresholds:
+        if threshold is not None and spent >= threshold:
+            yield Alert(level=level, scope=scope, spent=spent, threshold=threshold, budget=cap.usd, at=now)
 
 
 def board_of(ledger: Ledger) -> Board:

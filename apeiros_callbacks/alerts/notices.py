@@ -61,17 +61,17 @@ class Notices:
 
     def refused(self, refusal: BudgetExceeded) -> None:
         """Note that a call passes a budget: that is reached then, whatever else is left of it."""
-        scope = refusal.ledger_scope
-        if scope:
-            self._tell(
+        if refusal.ledger_scope:
+            alert = self._alert(
                 "cap",
-                scope,
+                refusal.ledger_scope,
                 refusal.spent,
                 refusal.limit,
                 refusal.limit,
                 needed=refusal.needed,
                 unit=refusal.unit,
             )
+            self._board.refused(alert, self._destinations)
 
     def forget(self) -> None:
         """Tell anew: the session begins anew."""
@@ -93,11 +93,13 @@ class Notices:
             return
         alert_at = from_nano(account.alert_nano)
         if alert_at < limit.usd:
-            self._tell("alert_at", account.scope, spent, alert_at, limit.usd)
+            alert = self._alert("alert_at", account.scope, spent, alert_at, limit.usd)
+            self._board.tell(alert, self._destinations)
         if spent >= limit.usd:
-            self._tell("cap", account.scope, spent, limit.usd, limit.usd)
+            alert = self._alert("cap", account.scope, spent, limit.usd, limit.usd)
+            self._board.tell(alert, self._destinations)
 
-    def _tell(
+    def _alert(
         self,
         level: Level,
         scope: str,
@@ -107,9 +109,8 @@ class Notices:
         *,
         needed: Decimal | None = None,
         unit: str = "usd",
-    ) -> None:
-        is_own = scope.startswith("session:")
-        alert = Alert(
+    ) -> Alert:
+        return Alert(
             level=level,
             scope=scope,
             spent=spent,
@@ -118,6 +119,5 @@ class Notices:
             needed=needed,
             unit=unit,
             at=self._clock(),
-            round=self._round if is_own else 1,
+            round=self._round if scope.startswith("session:") else 1,
         )
-        self._board.tell(alert, self._destinations)

@@ -26,6 +26,9 @@ GUARD = Guard()
 """Allowances are changed under it, whatever session or ledger of this process they are of."""
 
 
+_EACH = {"month": "monthly", "week": "weekly", "day": "daily"}
+
+
 class Want:
     """Somebody waits until an allowance has `need` nano-dollars to spare."""
 
@@ -132,8 +135,8 @@ class Allowance(Account):
         customer = customer_of(self.base)
         if customer is None:
             return f"ledger.set_cap(Cap({self.base!r}, usd=…))"
-        each = {"month": "monthly", "week": "weekly", "day": "daily"}
-        return f"set_customer({customer!r}, {each[kind_of_period(self.scope.rpartition("/")[2])]}=…)"
+        each = _EACH[kind_of_period(self.scope.rpartition("/")[2])]
+        return f"set_customer({customer!r}, {each}=…)"
 
     def take(self, need: Need) -> None:
         """See `Account.take`. More is asked for before it runs out."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from apeiros_callbacks.environment import ledger_url
+from apeiros_callbacks.environment import data_folder, ledger_url
 from apeiros_callbacks.ledger.memory import MemoryLedger
 from apeiros_callbacks.ledger.protocol import Ledger
 from apeiros_callbacks.ledger.url import MEMORY, PostgresUrl, parse_url, sqlite_url
@@ -103,9 +103,7 @@ def default_ledger_url() -> str:
     """The ledger of people who name none: a file in this user's data folder.
 
     Example:
-        >>> default_ledger_url().endswith("apeiros/ledger.db")
+        >>> default_ledger_url().endswith("/ledger.db")
         True
     """
-    from apeiros_callbacks.ledger.sqlite_file import data_folder
-
     return sqlite_url((data_folder() / "ledger.db").as_posix())
