@@ -8,6 +8,9 @@ This package is the core and knows no framework; the adapters are ``langchain-ap
 ``llama-index-callbacks-apeiros``.
 """
 
+from apeiros_callbacks.agent import ApeirosAgent
+from apeiros_callbacks.alerts import Alert, Slack, Webhook
+from apeiros_callbacks.customers import customer_report, meter, set_customer
 from apeiros_callbacks.detectors import Detector, Finding
 from apeiros_callbacks.entry import Entry
 from apeiros_callbacks.errors import (
@@ -28,6 +31,8 @@ from apeiros_callbacks.session import Session
 from apeiros_callbacks.usage import Usage
 
 __all__ = [
+    "Alert",
+    "ApeirosAgent",
     "ApeirosError",
     "Budget",
     "BudgetExceeded",
@@ -40,13 +45,18 @@ __all__ = [
     "Price",
     "Refused",
     "Session",
+    "Slack",
     "StoppedByFinding",
     "UnknownPrice",
     "Usage",
+    "Webhook",
+    "customer_report",
     "end_session",
     "get_state",
     "instrument",
+    "meter",
     "open_ledger",
+    "set_customer",
     "start_session",
     "uninstrument",
     "wrap",

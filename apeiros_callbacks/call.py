@@ -128,6 +128,8 @@ class Outcome:
     """US dollars that the provider itself reported for the call; they win over any price."""
     assumed: Rates | None = None
     """What it is charged at where the model has no price of its own, as ``assumed``."""
+    charged_at: Rates | None = None
+    """What it is charged at, whatever the model's price is."""
     lost: tuple[str, ...] = ()
     """What changes the price and did not reach us, such as ``cache_write_1h``: the client drops it."""
     model: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from decimal import Decimal
@@ -15,7 +16,11 @@ from apeiros_callbacks.money import Dollars, exact_usd
 __all__ = [
     "Cap",
     "Period",
+    "checked_customer",
+    "customer_of",
     "customer_scope",
+    "is_period_scope",
+    "kind_of_period",
     "period_end",
     "period_of",
     "period_scope",
@@ -24,6 +29,8 @@ __all__ = [
 ]
 
 Period: TypeAlias = Literal["day", "week", "month"]
+
+_PERIOD = re.compile(r"/\d{4}-(?:\d\d|W\d\d|\d\d-\d\d)$")
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -112,10 +119,11 @@ def period_start(name: str, timezone: str = "UTC") -> datetime:
         '2026-11-01T00:00:00-04:00'
     """
     try:
-        if "-W" in name:
+        if kind_of_period(name) == "week":
             day = datetime.strptime(f"{name}-1", "%G-W%V-%u")  # noqa: DTZ007 - the zone is added below
         else:
-            day = datetime.strptime(name, "%Y-%m-%d" if name.count("-") == 2 else "%Y-%m")  # noqa: DTZ007
+            written = "%Y-%m-%d" if kind_of_period(name) == "day" else "%Y-%m"
+            day = datetime.strptime(name, written)  # noqa: DTZ007
     except ValueError:
         raise ConfigError(f"write a month such as '2026-11', got {name!r}") from None
     return datetime.combine(day.date(), time(), zone_of(timezone))
@@ -124,13 +132,49 @@ def period_start(name: str, timezone: str = "UTC") -> datetime:
 def period_end(name: str, timezone: str = "UTC") -> datetime:
     """The moment at which a period ends and the next begins."""
     start = period_start(name, timezone)
-    if "-W" in name:
+    kind = kind_of_period(name)
+    if kind == "week":
         days = 7
-    elif name.count("-") == 2:
+    elif kind == "day":
         days = 1
     else:
         days = ((start.replace(day=1) + timedelta(days=32)).replace(day=1) - start.replace(day=1)).days
     return datetime.combine((start + timedelta(days=days)).date(), time(), start.tzinfo)
+
+
+def kind_of_period(name: str) -> Period:
+    """Whether a period's name is that of a day, a week or a month.
+
+    Example:
+        >>> kind_of_period("2026-11-25"), kind_of_period("2026-W48"), kind_of_period("2026-11")
+        ('day', 'week', 'month')
+    """
+    if "-W" in name:
+        return "week"
+    return "day" if name.count("-") == 2 else "month"
+
+
+def checked_customer(customer_id: object) -> str:
+    """A customer's name, if it can be one.
+
+    Raises:
+        ConfigError: it is no text, is empty, or ends like the name of a period.
+    """
+    if not isinstance(customer_id, str) or not customer_id.strip():
+        raise ConfigError(f"a customer has a name such as 'acme', got {customer_id!r}")
+    if _PERIOD.search(customer_id):
+        raise ConfigError(f"a customer's name must not end like a period, got {customer_id!r}")
+    return customer_id
+
+
+def is_period_scope(scope: str) -> bool:
+    """Whether a scope is one period of another.
+
+    Example:
+        >>> is_period_scope("customer:acme/2026-11"), is_period_scope("customer:acme")
+        (True, False)
+    """
+    return _PERIOD.search(scope) is not None
 
 
 def customer_scope(customer_id: str) -> str:
@@ -141,6 +185,17 @@ def customer_scope(customer_id: str) -> str:
         'customer:acme'
     """
     return f"customer:{customer_id}"
+
+
+def customer_of(scope: str) -> str | None:
+    """The customer of a scope that `customer_scope` gave, or None.
+
+    Example:
+        >>> customer_of("customer:acme"), customer_of("session:3f2a")
+        ('acme', None)
+    """
+    kind, colon, name = scope.partition(":")
+    return name if colon and kind == "customer" else None
 
 
 def period_scope(scope: str, period: str) -> str:

@@ -1,19 +1,30 @@
-"""What the environment says: ``APEIROS_LEDGER`` and ``APEIROS_ENFORCE``, and whether an event loop runs."""
+"""What the environment says: ``APEIROS_…``, where this user's data are, and whether an event loop runs."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
+from pathlib import Path
 
 from apeiros_callbacks.errors import ConfigError
 
-__all__ = ["enforced", "in_event_loop", "ledger_url"]
+__all__ = ["data_folder", "enforced", "in_event_loop", "ledger_url"]
 
 logger = logging.getLogger("apeiros_callbacks")
 
 _NO = frozenset({"0", "false", "no", "off"})
 _YES = frozenset({"", "1", "true", "yes", "on"})
+
+
+def data_folder() -> Path:
+    """The folder for this user's data: ``APEIROS_HOME``, or what the system has for it."""
+    given = os.environ.get("APEIROS_HOME")
+    if given:
+        return Path(given).expanduser().absolute()
+    import platformdirs  # not needed to import this package
+
+    return platformdirs.user_data_path("apeiros", appauthor=False)
 
 
 def ledger_url(given: str | None) -> str:

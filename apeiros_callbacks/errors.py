@@ -52,6 +52,7 @@ __all__ = [
     "Unbounded",
     "UnknownCustomer",
     "UnknownPrice",
+    "show_amount",
 ]
 
 
@@ -109,6 +110,7 @@ class BudgetExceeded(Refused):
         needed: what this call was expected to cost, in that unit.
         model: the model that was asked for.
         mid_stream: True when a stream was cut, False when nothing was sent.
+        ledger_scope: which budget, as ledgers name it: ``"session:3f2a"``, ``"customer:acme/2026-11"``.
 
     Example:
         >>> try:
@@ -140,22 +142,26 @@ class BudgetExceeded(Refused):
         self.needed = needed
         self.model = model
         self.mid_stream = mid_stream
+        self.ledger_scope = ""
         self.advice = advice
         # Every argument, so that the error survives pickling between processes.
         super().__init__(scope, unit, limit, spent, held, needed)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild_budget_exceeded, (self.args, self.model, self.mid_stream, self.advice))
+        return (
+            _rebuild_budget_exceeded,
+            (self.args, self.model, self.mid_stream, self.advice, self.ledger_scope),
+        )
 
     def __str__(self) -> str:
         what = f" to {self.model}" if self.model else ""
-        limit = _amount(self.limit, self.unit)
+        limit = show_amount(self.limit, self.unit)
         spent = (
-            f"{_amount(self.spent, self.unit)} spent"
+            f"{show_amount(self.spent, self.unit)} spent"
             if self.unit == "usd"
             else f"{self.spent:,} of {limit} used"
         )
-        held = f" and {_amount(self.held, self.unit)} held by open calls" if self.held else ""
+        held = f" and {show_amount(self.held, self.unit)} held by open calls" if self.held else ""
         text = f"budget of {limit} for {self.scope}: {spent}{held}; "
         if self.mid_stream:
             done = "was not cut" if self.was_sent else "was cut"
@@ -163,17 +169,23 @@ class BudgetExceeded(Refused):
         elif self.unit == "calls":
             text += f"this call{what} would be one more. {self._sent}"
         else:
-            text += f"this call{what} needs about {_amount(self.needed, self.unit)}. {self._sent}"
+            text += f"this call{what} needs about {show_amount(self.needed, self.unit)}. {self._sent}"
         return f"{text} {self.advice}".rstrip()
 
 
 def _rebuild_budget_exceeded(
-    args: tuple[str, str, Decimal, Decimal, Decimal, Decimal], model: str, mid_stream: bool, advice: str
+    args: tuple[str, str, Decimal, Decimal, Decimal, Decimal],
+    model: str,
+    mid_stream: bool,
+    advice: str,
+    ledger_scope: str,
 ) -> BudgetExceeded:
-    return BudgetExceeded(*args, model=model, mid_stream=mid_stream, advice=advice)
+    rebuilt = BudgetExceeded(*args, model=model, mid_stream=mid_stream, advice=advice)
+    rebuilt.ledger_scope = ledger_scope
+    return rebuilt
 
 
-def _amount(value: Decimal, unit: str) -> str:
+def show_amount(value: Decimal, unit: str) -> str:
     """An amount as a person reads it: dollars to the cent, further only as far as it says something."""
     if unit != "usd":
         return f"{value:,} {unit.removesuffix('s') if value == 1 else unit}"

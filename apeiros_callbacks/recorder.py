@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from apeiros_callbacks.alerts.notices import Notices
 from apeiros_callbacks.call import OpenCall, Outcome
 from apeiros_callbacks.entry import Entry
 from apeiros_callbacks.estimate import Estimator
@@ -34,6 +35,7 @@ class Recorder:
         estimator: counts what was not reported, and learns from what was.
         book: what a token costs.
         watch: looks at each line.
+        notices: looks at what each line is charged to.
         clock: gives the present time.
     """
 
@@ -46,6 +48,7 @@ class Recorder:
         estimator: Estimator,
         book: PriceBook,
         watch: Watch,
+        notices: Notices,
         clock: Callable[[], datetime],
     ) -> None:
         self._session_id = session_id
@@ -55,6 +58,7 @@ class Recorder:
         self._estimator = estimator
         self._book = book
         self._watch = watch
+        self._notices = notices
         self._clock = clock
         self._attempts: Recent[str, int] = Recent(_CLOSED)
         self._provisional: Recent[str, OpenCall] = Recent()
@@ -127,6 +131,7 @@ class Recorder:
         if call.customer is not None:
             shared = [account for account in open_call.accounts if isinstance(account, Allowance)]
             scopes = (*scopes, *(scope for one in shared for scope in (one.base, one.scope)))
+        self._notices.look(open_call.accounts)
         self._ledger.append(entry, scopes)
         whole = outcome.ending == "answered" and not outcome.cached
         if whole and entry.kind != "tool" and outcome.usage is not None:

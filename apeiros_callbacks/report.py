@@ -42,6 +42,10 @@ class Health:
     """Times that this package itself failed; the first is in the log."""
     ledger_failure: str | None = None
     """Why entries cannot be written now; they are kept and tried again."""
+    alerts_waiting: int = 0
+    """Alerts that did not arrive yet."""
+    alert_failure: str | None = None
+    """Why alerts do not arrive; they are kept and tried again."""
 
     def counting(self, entry: Entry) -> Health:
         """This health with one more entry."""

@@ -91,10 +91,18 @@ class Need(NamedTuple):
 class Account:
     """One scope's counters. Changed by `Accounts` only."""
 
-    __slots__ = ("held", "limit", "limit_nano", "name", "spent", "spent_usd")
+    __slots__ = (
+        "_alert_at", "alert_nano", "held", "limit", "limit_nano", "name", "scope", "spent", "spent_usd",
+    )  # fmt: skip
 
-    def __init__(self, name: str, limit: Budget | None) -> None:
+    def __init__(
+        self, name: str, limit: Budget | None, scope: str = "", alert_at: Decimal | None = None
+    ) -> None:
         self.name = name
+        """As a refusal names it: ``session 3f2a``."""
+        self.scope = scope
+        """As the ledger and alerts name it: ``session:3f2a``."""
+        self._alert_at = alert_at
         self.spent = Need(0)
         self.held = Need(0)
         self.spent_usd = Decimal(0)
@@ -105,6 +113,11 @@ class Account:
         """Set the cap; None for none."""
         self.limit = limit
         self.limit_nano = None if limit is None or limit.usd is None else to_nano(limit.usd)
+        self.alert_nano = self.limit_nano
+        """Nano-dollars at which somebody is told; None without a limit in dollars."""
+        if self.limit_nano is not None:
+            usual = self.limit_nano * 4 // 5
+            self.alert_nano = usual if self._alert_at is None else to_nano(self._alert_at)
 
     @property
     def share(self) -> float:
@@ -170,7 +183,11 @@ class Account:
             top, spent, held, needed = (
                 Decimal(getattr(part, unit)) for part in (limit, self.spent, self.held, need)
             )
-        return BudgetExceeded(self.name, unit, top, spent, held, needed, model=model, mid_stream=mid_stream)
+        refusal = BudgetExceeded(
+            self.name, unit, top, spent, held, needed, model=model, mid_stream=mid_stream
+        )
+        refusal.ledger_scope = self.scope
+        return refusal
 
 
 class Hold:

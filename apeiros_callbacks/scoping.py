@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Literal, TypeAlias, get_args
 
 from apeiros_callbacks.call import Call
@@ -38,6 +39,7 @@ class Scoping:
         around: the scopes of the session that this one is nested in.
         allowances: what may be spent of the caps of customers, which processes share.
         clock: gives the present time, which decides the period of a cap.
+        alert_at: US dollars of the budget at which somebody is told; 80% of it unless given.
 
     Raises:
         ConfigError: `per` or a name of an agent is not valid.
@@ -54,6 +56,7 @@ class Scoping:
         around: Scoping | None = None,
         allowances: Allowances,
         clock: Callable[[], datetime],
+        alert_at: Decimal | None = None,
     ) -> None:
         if per not in get_args(Per):
             raise ConfigError(f'per must be "handler", "run" or "thread", got {per!r}')
@@ -64,7 +67,8 @@ class Scoping:
         self._allowances = allowances
         self._clock = clock
         self._has_customers = False
-        self.own = Account(name, budget if per == "handler" else None)
+        self._alert_at = alert_at
+        self.own = Account(name, budget if per == "handler" else None, name.replace(" ", ":", 1), alert_at)
         """All calls of the session."""
         self._parts: Recent[tuple[str, ...], Account] = Recent(_MOST)
         self._is_plain = per == "handler" and not self._agents and around is None
@@ -138,7 +142,12 @@ class Scoping:
         return () if self._per == "handler" else ("run", call.root)
 
     def _account(self, key: tuple[str, ...], limit: Budget | None) -> Account:
-        return self._parts.get_or_make(key, lambda: Account(_words(key, self.own.name), limit))
+        def make() -> Account:
+            name = _words(key, self.own.name)
+            alert_at = None if "agent" in key[-2:-1] else self._alert_at
+            return Account(name, limit, f"{self.own.scope}/{name}", alert_at)
+
+        return self._parts.get_or_make(key, make)
 
 
 def _words(key: tuple[str, ...], session: str) -> str:

@@ -9,24 +9,27 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TypeAlias, get_args
 
+from apeiros_callbacks.alerts import AlertTo
+from apeiros_callbacks.alerts.notices import Notices
 from apeiros_callbacks.call import NO_PROMPT, Call, OpenCall, Outcome
 from apeiros_callbacks.calls import Calls
+from apeiros_callbacks.caps import checked_customer
 from apeiros_callbacks.display import Findings, session_html, session_line, session_text
 from apeiros_callbacks.entry import Entry
-from apeiros_callbacks.environment import enforced, in_event_loop, ledger_url
+from apeiros_callbacks.environment import enforced, in_event_loop
 from apeiros_callbacks.errors import BudgetExceeded, ConfigError
 from apeiros_callbacks.estimate import Estimator
 from apeiros_callbacks.forked import in_forked_child
 from apeiros_callbacks.gate import Gate
-from apeiros_callbacks.ledger import Ledger, open_ledger
+from apeiros_callbacks.ledger import Ledger, open_for
 from apeiros_callbacks.ledger.allowance import GUARD
-from apeiros_callbacks.money import Dollars
+from apeiros_callbacks.money import Dollars, exact_usd
 from apeiros_callbacks.policy import Action, Choice, Policy
 from apeiros_callbacks.prices import Price, PriceBook, UnknownPricePolicy
 from apeiros_callbacks.prices import warm as warm_prices
@@ -64,7 +67,9 @@ class Session:
             among the parent's entries.
         id: a name of your own; a random one otherwise. What a session of that name spent before, as far as
             the ledger has it, counts against the budget: it goes on where it stopped.
-        ledger: an open ledger or its URL; ``APEIROS_LEDGER`` or ``memory:`` otherwise.
+        customer: whom its calls are for, where they do not say it themselves; that of `parent` unless given.
+        ledger: an open ledger or its URL; ``APEIROS_LEDGER`` or ``memory:`` otherwise. With a customer, whose
+            cap processes share, it is ``APEIROS_LEDGER`` or a file in this user's data folder.
         prices: prices of your own by model, in USD per million tokens; they win over the listed ones.
         models: other names of listed models, for instance ``{"my-deployment": "azure:gpt-4o"}``.
         unknown_price: what to do about a model without a price while a budget in dollars is set:
@@ -80,6 +85,9 @@ class Session:
         on_ledger_down: what to do with a customer's call while the ledger that keeps its cap cannot be asked:
             ``"refuse"`` it, or ``"allow"`` it as far as this process knows the cap.
         ledger_timeout: the most that one call waits for the ledger, in seconds.
+        alerts: whom to tell, once each, that the budget is nearly spent and that it is, and the same of the
+            caps of customers: `Slack`, `Webhook`, functions of an `Alert`. Nothing waits for them.
+        alert_at: US dollars of the budget at which they are told first; 80% of it unless given.
         clock: gives the present time; for tests.
 
     Raises:
@@ -100,6 +108,7 @@ class Session:
         agent_budgets: Mapping[str, Budget | Dollars] | None = None,
         parent: Session | None = None,
         id: str | None = None,  # noqa: A002 - the word of the ledger
+        customer: str | None = None,
         ledger: Ledger | str | None = None,
         prices: Mapping[str, Price] | None = None,
         models: Mapping[str, str] | None = None,
@@ -110,6 +119,8 @@ class Session:
         enforce: bool = True,
         on_ledger_down: LedgerDownPolicy = "refuse",
         ledger_timeout: float = 5.0,
+        alerts: Collection[AlertTo] = (),
+        alert_at: Dollars | None = None,
         clock: Clock = utc_now,
     ) -> None:
         limit = Budget.of(budget)
@@ -124,9 +135,11 @@ class Session:
         book = PriceBook(declared_prices(prices), models, unknown_price=unknown_price)
         self._enforce = enforced(enforce)
         estimator = Estimator(strict=strict)
-        self._ledger = (
-            open_ledger(ledger_url(ledger)) if ledger is None or isinstance(ledger, str) else ledger
-        )
+        if customer is None and parent is not None:
+            customer = parent.customer
+        self.customer: str | None = customer if customer is None else checked_customer(customer)
+        """Whom its calls are for, where they do not say it themselves."""
+        self._ledger = open_for(customer, ledger)
         self._scoping: Scoping = Scoping(
             f"session {self.id}",
             limit,
@@ -135,15 +148,27 @@ class Session:
             around=None if parent is None else parent._scoping,
             allowances=self._ledger.allowances,
             clock=clock,
+            alert_at=None if alert_at is None else exact_usd(alert_at, "alert_at"),
         )
         self._account = self._scoping.own
-        self._watch = Watch(self._policy, enforces=self._enforce)
+        self._notices: Notices = Notices(
+            alerts, self._ledger, clock, None if parent is None else parent._notices
+        )
+        self._watch = Watch(self._policy, self._notices, enforces=self._enforce)
         # Scopes that sessions share, and allowances of one ledger, are changed under one guard.
         self._accounts = Accounts(GUARD)
         around: tuple[str, ...] = () if parent is None else parent._ledger_scopes
         self._ledger_scopes: tuple[str, ...] = (f"session:{self.id}", *around)
         recorder = Recorder(
-            self.id, self._ledger_scopes, self._ledger, self._accounts, estimator, book, self._watch, clock
+            self.id,
+            self._ledger_scopes,
+            self._ledger,
+            self._accounts,
+            estimator,
+            book,
+            self._watch,
+            self._notices,
+            clock,
         )
         lender = Lender(self._ledger, ledger_timeout, on_ledger_down)
         self._gate = Gate(self._scoping, self._accounts, estimator, book, self._watch, lender, clock)
@@ -170,7 +195,7 @@ class Session:
             Unbounded: the session is strict and the call declares no maximum for its answer.
             GateFailed: the check itself failed and a budget is set.
         """
-        return self._calls.open(call)
+        return self._calls.open(self._mine(call))
 
     def gate_failed(self, bug: Exception) -> None:
         """Note that a call could not be checked before it is sent.
@@ -190,14 +215,14 @@ class Session:
 
     def would_refuse(self, call: Call) -> BudgetExceeded | None:
         """What `open_call` would refuse a call with now, for want of money. Nothing is held or noted."""
-        return self._gate.would_refuse(call)
+        return self._gate.would_refuse(self._mine(call))
 
     def affordable_output(self, call: Call) -> int | None:
         """Tokens that a call may write, each choice, before it passes a budget; may be negative.
 
         None without a budget in dollars, or a price for what the model writes.
         """
-        return self._gate.affordable_output(call)
+        return self._gate.affordable_output(self._mine(call))
 
     def close_call(self, call_id: str, outcome: Outcome) -> Entry | None:
         """Settle a call and write its entry. Never raises; a second end of one call does nothing.
@@ -215,7 +240,13 @@ class Session:
         Returns:
             The entry, or None when there was nothing to write.
         """
-        return self._calls.record(call, outcome)
+        return self._calls.record(self._mine(call), outcome)
+
+    def _mine(self, call: Call) -> Call:
+        """The call with the session's customer, where it names none."""
+        if self.customer is None or call.customer is not None:
+            return call
+        return replace(call, customer=self.customer)
 
     def open_tool(
         self,
@@ -294,9 +325,14 @@ class Session:
     @property
     def health(self) -> Health:
         """What could not be known or recorded."""
-        health = replace(self._watch.health, open=len(self._calls))
-        failure = self._ledger.failure
-        return health if failure is None else replace(health, ledger_failure=str(failure))
+        failure, notices = self._ledger.failure, self._notices
+        return replace(
+            self._watch.health,
+            open=len(self._calls),
+            ledger_failure=None if failure is None else str(failure),
+            alerts_waiting=notices.waiting,
+            alert_failure=notices.failure,
+        )
 
     @property
     def ledger(self) -> Ledger:
@@ -351,6 +387,7 @@ class Session:
         with self._accounts.guard:
             self._scoping.reset()
         self._watch.forget()
+        self._notices.forget()
 
     def flush(self, timeout: float = 5.0) -> None:
         """Wait until everything recorded so far is in the ledger.

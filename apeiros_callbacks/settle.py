@@ -135,7 +135,7 @@ def _charge(open_call: OpenCall, outcome: Outcome, usage: Usage, model: str, boo
     if outcome.cost is not None:
         source = f"reported by {call.provider or 'the provider'}"
         return Charge(amount=outcome.cost, certainty="listed", unit_prices={}, source=source)
-    rates = _rates(open_call, outcome, model, book)
+    rates = outcome.charged_at or _rates(open_call, outcome, model, book)
     if outcome.assumed is not None and (rates is None or rates.certainty == "assumed"):
         rates = outcome.assumed
     if rates is not None:

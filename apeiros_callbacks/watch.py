@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+from apeiros_callbacks.alerts.notices import Notices
 from apeiros_callbacks.call import Call, OpenCall, Outcome
 from apeiros_callbacks.detectors import BudgetExceededDetector, Detector, Finding, Lanes, built_in_detectors
 from apeiros_callbacks.entry import Entry
@@ -27,16 +28,18 @@ class Watch:
 
     Args:
         policy: finding → action.
+        notices: told of each call that passes a budget.
         enforces: whether anything may refuse a call; otherwise it is noted and goes on.
     """
 
-    def __init__(self, policy: Policy, *, enforces: bool) -> None:
+    def __init__(self, policy: Policy, notices: Notices, *, enforces: bool) -> None:
         self.guard = Guard()
         self.memory = RunMemory()
         self.enforces = enforces
         self.refuses_over_budget = enforces and policy.action("budget_exceeded") in _REFUSING
         """Whether a call that passes a budget is refused."""
         self._policy = policy
+        self._notices = notices
         self._exceeded = BudgetExceededDetector()
         self._detectors: tuple[Detector, ...] = (self._exceeded, *built_in_detectors())
         self._lanes = Lanes()
@@ -99,6 +102,7 @@ class Watch:
 
     def budget_exceeded(self, refusal: BudgetExceeded, call: Call) -> Action:
         """List that a call passes a budget; give what the policy says about it."""
+        self._notices.refused(refusal)
         finding = self._exceeded.refused(refusal, call.agent, call.step)
         self.note(finding)
         return self._follow(finding, call)

@@ -19,8 +19,17 @@ watchers.py     who is told when a period has spent more
 
 from __future__ import annotations
 
-from apeiros_callbacks.ledger.opening import default_ledger_url, open_ledger
+from apeiros_callbacks.ledger.opening import (
+    customers_ledger,
+    customers_ledger_url,
+    default_ledger_url,
+    open_for,
+    open_ledger,
+)
 from apeiros_callbacks.ledger.protocol import Ledger, Watcher
 from apeiros_callbacks.ledger.totals import ScopeTotals
 
-__all__ = ["Ledger", "ScopeTotals", "Watcher", "default_ledger_url", "open_ledger"]
+__all__ = [
+    "Ledger", "ScopeTotals", "Watcher", "customers_ledger", "customers_ledger_url", "default_ledger_url",
+    "open_for", "open_ledger",
+]  # fmt: skip

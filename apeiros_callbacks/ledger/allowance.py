@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from decimal import Decimal
 from time import monotonic
 
+from apeiros_callbacks.caps import customer_of, kind_of_period
 from apeiros_callbacks.errors import BudgetExceeded
 from apeiros_callbacks.guard import Guard
 from apeiros_callbacks.money import from_nano, to_nano
@@ -23,6 +24,9 @@ __all__ = ["GUARD", "Allowance", "Want"]
 
 GUARD = Guard()
 """Allowances are changed under it, whatever session or ledger of this process they are of."""
+
+
+_EACH = {"month": "monthly", "week": "weekly", "day": "daily"}
 
 
 class Want:
@@ -58,13 +62,12 @@ class Allowance(Account):
 
     __slots__ = (
         "base", "comfort", "elsewhere", "granted", "is_asked", "is_leased", "largest", "looked_at", "low",
-        "rate", "recalled_until", "renew_at", "retry_at", "ring", "scope", "sent_at", "trusted_until",
+        "rate", "recalled_until", "renew_at", "retry_at", "ring", "sent_at", "trusted_until",
         "unwritten", "used", "used_at", "wants",
     )  # fmt: skip
 
     def __init__(self, scope: str, base: str, ring: Callable[[], None] | None) -> None:
-        super().__init__(scope.replace(":", " ", 1).replace("/", " in "), None)
-        self.scope = scope
+        super().__init__(scope.replace(":", " ", 1).replace("/", " in "), None, scope)
         self.base = base
         self.ring = ring
         self.granted = 0
@@ -124,8 +127,16 @@ class Allowance(Account):
     def refusal(self, need: Need, unit: str, model: str, *, mid_stream: bool) -> BudgetExceeded:
         """See `Account.refusal`."""
         refusal = super().refusal(need, unit, model, mid_stream=mid_stream)
-        refusal.advice = f"Raise it with ledger.set_cap(Cap({self.base!r}, usd=…))."
+        refusal.advice = f"Raise it with {self._remedy}."
         return refusal
+
+    @property
+    def _remedy(self) -> str:
+        customer = customer_of(self.base)
+        if customer is None:
+            return f"ledger.set_cap(Cap({self.base!r}, usd=…))"
+        each = _EACH[kind_of_period(self.scope.rpartition("/")[2])]
+        return f"set_customer({customer!r}, {each}=…)"
 
     def take(self, need: Need) -> None:
         """See `Account.take`. More is asked for before it runs out."""

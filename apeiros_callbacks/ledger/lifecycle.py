@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Hashable
 from decimal import Decimal
 
+from apeiros_callbacks.ending import before_end, ends_here
 from apeiros_callbacks.errors import LedgerUnavailable
 from apeiros_callbacks.ledger.store import Store
 from apeiros_callbacks.ledger.writer import Writer, entries, logger
@@ -39,7 +38,7 @@ def join(key: Hashable | None, store: Callable[[], Store]) -> tuple[Writer, obje
     with _lock:
         writer = _writers.get(key)
         if writer is None:
-            writer = _writers[key] = Writer(store(), before_start=_end_with_this_process, may_end=_may_end)
+            writer = _writers[key] = Writer(store(), before_start=ends_here, may_end=_may_end)
         writer.users[seat] = None
     return writer, seat
 
@@ -63,15 +62,6 @@ def _may_end(writer: Writer) -> bool:
             for key in [key for key, other in _writers.items() if other is writer]:
                 del _writers[key]
         return True
-
-
-def _end_with_this_process() -> None:
-    # A process that `multiprocessing` forked ends without its parent's exit functions.
-    process = sys.modules.get("multiprocessing.process")
-    if process is not None and process.parent_process() is not None:
-        from multiprocessing.util import Finalize
-
-        Finalize(None, _at_exit, exitpriority=0)
 
 
 def _at_exit() -> None:
@@ -104,6 +94,6 @@ def _after_fork_in_child() -> None:
         writer.start_afresh()
 
 
-atexit.register(_at_exit)
+before_end("write", _at_exit)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)

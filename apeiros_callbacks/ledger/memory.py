@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
-from apeiros_callbacks.caps import Cap
+from apeiros_callbacks.caps import Cap, is_period_scope
 from apeiros_callbacks.entry import Entry
 from apeiros_callbacks.errors import LedgerUnavailable
 from apeiros_callbacks.ledger.allowances import Allowances
 from apeiros_callbacks.ledger.cap_rows import row_of_cap
 from apeiros_callbacks.ledger.protocol import Watcher
 from apeiros_callbacks.ledger.totals import ScopeTotals, totals_of
-from apeiros_callbacks.ledger.watchers import Watchers, is_period_scope
+from apeiros_callbacks.ledger.watchers import Watchers
 from apeiros_callbacks.money import to_nano
 
 __all__ = ["MemoryLedger"]
@@ -36,10 +38,16 @@ class MemoryLedger:
         self._lines: _Lines = {}
         self._charges: dict[str, _Lines] = {}
         self._joined_late: set[str] = set()
+        self._sums: dict[str, tuple[int, int]] = {}
         self.allowances = Allowances(spent=self._spent)
         self._claims: dict[str, object] = {}
         self._watchers = Watchers()
         self._closed = False
+
+    @property
+    def is_closed(self) -> bool:
+        """It takes nothing more."""
+        return self._closed
 
     def append(self, entry: Entry, scopes: tuple[str, ...]) -> None:
         """See `Ledger.append`."""
@@ -100,20 +108,24 @@ class MemoryLedger:
             raise _closed()
         return dict(self.allowances.caps)
 
-    def claim(self, name: str) -> bool:
-        """See `Ledger.claim`."""
+    @property
+    def claim(self) -> Callable[[str], bool]:
+        """See `Ledger.claim`. Who has asked for it may claim when the ledger is closed."""
         if self._closed:
             raise _closed()
-        mine = object()
-        return self._claims.setdefault(name, mine) is mine
+        return partial(_claim, self._claims)
 
     def watch(self, callback: Watcher) -> None:
         """See `Ledger.watch`."""
         self._watchers.add(callback)
 
     def _spent(self, scope: str) -> int:
-        lines = list(self._charges.get(scope, {}).values())
-        return sum(to_nano(line.amount) for line in lines if line.amount is not None)
+        # Lines are only ever added, at the end: those that were summed up before are not again.
+        count, nano = self._sums.get(scope, (0, 0))
+        more = list(self._charges.get(scope, {}).values())[count:]
+        nano += sum(to_nano(line.amount) for line in more if line.amount is not None)
+        self._sums[scope] = (count + len(more), nano)
+        return nano
 
     def flush(self, timeout: float = 5.0) -> None:
         """See `Ledger.flush`."""
@@ -123,6 +135,11 @@ class MemoryLedger:
     def close(self) -> None:
         """See `Ledger.close`."""
         self._closed = True
+
+
+def _claim(claims: dict[str, object], name: str) -> bool:
+    mine = object()
+    return claims.setdefault(name, mine) is mine
 
 
 def _closed() -> LedgerUnavailable:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
+from apeiros_callbacks.environment import data_folder, ledger_url
 from apeiros_callbacks.ledger.memory import MemoryLedger
 from apeiros_callbacks.ledger.protocol import Ledger
 from apeiros_callbacks.ledger.url import MEMORY, PostgresUrl, parse_url, sqlite_url
 
-__all__ = ["default_ledger_url", "open_ledger"]
+__all__ = ["customers_ledger", "customers_ledger_url", "default_ledger_url", "open_for", "open_ledger"]
+
+_in_memory: list[MemoryLedger] = []
 
 
 def open_ledger(url: str) -> Ledger:
@@ -56,13 +61,49 @@ def open_ledger(url: str) -> Ledger:
     return SqliteLedger(url, options)
 
 
+def open_for(customer: str | None, ledger: Ledger | str | None) -> Ledger:
+    """The ledger of a session: the one given, or the usual one.
+
+    Args:
+        customer: whom its calls are for; a customer's cap is shared, and so is its ledger.
+        ledger: an open one or its URL, where one is given.
+
+    Raises:
+        LedgerError: it cannot be opened.
+    """
+    if isinstance(ledger, str):
+        return open_ledger(ledger)
+    if ledger is not None:
+        return ledger
+    return open_ledger(ledger_url(None)) if customer is None else customers_ledger()
+
+
+def customers_ledger() -> Ledger:
+    """The ledger of customers where none is named.
+
+    ``APEIROS_LEDGER=memory:`` is one ledger for all customers of this process.
+
+    Raises:
+        LedgerError: it cannot be opened.
+    """
+    url = customers_ledger_url()
+    if url != MEMORY:
+        return open_ledger(url)
+    if not _in_memory or _in_memory[-1].is_closed:
+        _in_memory[:] = [MemoryLedger()]
+    return _in_memory[-1]
+
+
+def customers_ledger_url() -> str:
+    """The URL of the ledger of customers where none is named: ``APEIROS_LEDGER``, or `default_ledger_url`."""
+    return os.environ.get("APEIROS_LEDGER") or default_ledger_url()
+
+
 def default_ledger_url() -> str:
     """The ledger of people who name none: a file in this user's data folder.
 
     Example:
-        >>> default_ledger_url().endswith("apeiros/ledger.db")
+        >>> default_ledger_url().endswith("/ledger.db")
         True
     """
-    from apeiros_callbacks.ledger.sqlite_file import data_folder
-
     return sqlite_url((data_folder() / "ledger.db").as_posix())

@@ -16,15 +16,14 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-import platformdirs
-
+from apeiros_callbacks.environment import data_folder
 from apeiros_callbacks.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
 from apeiros_callbacks.ledger import mounts
 from apeiros_callbacks.ledger.migrate import migrate, version_of
 from apeiros_callbacks.ledger.url import Synchronous
 
 __all__ = [
-    "APPLICATION_ID", "data_folder", "explain", "identity", "open_for_changing", "open_for_reading",
+    "APPLICATION_ID", "explain", "identity", "open_for_changing", "open_for_reading",
     "open_for_writing",
 ]  # fmt: skip
 
@@ -35,11 +34,6 @@ _OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 _TABLES = frozenset({"entry", "charge"})
 
 _creating = threading.Lock()
-
-
-def data_folder() -> Path:
-    """The folder for this user's ledger; the only one that is created when it is missing."""
-    return platformdirs.user_data_path("apeiros", appauthor=False)
 
 
 def open_for_writing(path: Path, synchronous: Synchronous, timeout: float) -> sqlite3.Connection:

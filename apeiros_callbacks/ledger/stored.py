@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import weakref
 from collections.abc import Callable, Hashable
 
@@ -150,11 +149,12 @@ class StoredLedger:
         self.allowances.know(max((row[-1] for row in rows), default=0), caps.values())
         return caps
 
-    def claim(self, name: str) -> bool:
-        """See `Ledger.claim`."""
-        claim = "INSERT INTO claim (name, claimed_at) VALUES (?, ?) ON CONFLICT DO NOTHING"
-        values = (self._store.legible(name), time.time_ns() // 1_000)
-        return self._opened().change([(claim, values)]) == [1]
+    @property
+    def claim(self) -> Callable[[str], bool]:
+        """See `Ledger.claim`. Who has asked for it may claim when the ledger is closed."""
+        if self._closed:
+            raise self._closed_error()
+        return self._writer.claim
 
     def watch(self, callback: Watcher) -> None:
         """See `Ledger.watch`."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
-import re
 import threading
 import time
 import weakref
@@ -13,24 +11,14 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from queue import SimpleQueue
 
+from apeiros_callbacks.ending import before_end, ends_here
 from apeiros_callbacks.money import from_nano
 
-__all__ = ["Watchers", "is_period_scope"]
+__all__ = ["Watchers"]
 
 logger = logging.getLogger("apeiros_callbacks.ledger")
 
-_PERIOD = re.compile(r"/\d{4}-(?:\d\d|W\d\d|\d\d-\d\d)$")
 _AT_EXIT = 5.0
-
-
-def is_period_scope(scope: str) -> bool:
-    """Whether a scope is one period of another.
-
-    Example:
-        >>> is_period_scope("customer:acme/2026-11"), is_period_scope("customer:acme")
-        (True, False)
-    """
-    return _PERIOD.search(scope) is not None
 
 
 class Watchers:
@@ -63,6 +51,7 @@ class Watchers:
         if self._thread is None and self._starting.acquire(blocking=False):
             try:
                 if self._thread is None:
+                    ends_here()
                     self._thread = threading.Thread(target=self._run, name="apeiros-watch", daemon=True)
                     self._thread.start()
             except RuntimeError:  # no more threads at the interpreter's end: `finish` tells them
@@ -106,6 +95,6 @@ def _in_the_child() -> None:
         watchers.start_afresh()
 
 
-atexit.register(finish_all)
+before_end("tell", finish_all)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_the_child)

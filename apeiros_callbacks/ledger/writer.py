@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from apeiros_callbacks.caps import is_period_scope
 from apeiros_callbacks.errors import LedgerError, LedgerUnavailable
 from apeiros_callbacks.ledger.allowances import Allowances
 from apeiros_callbacks.ledger.inbox import Flush, Inbox
 from apeiros_callbacks.ledger.leases import Leases
 from apeiros_callbacks.ledger.rows import Item
 from apeiros_callbacks.ledger.store import Batch, Store, Written
-from apeiros_callbacks.ledger.watchers import Watchers, is_period_scope
+from apeiros_callbacks.ledger.watchers import Watchers
 
 __all__ = ["Writer", "entries", "logger"]
 
@@ -89,6 +90,13 @@ class Writer:
         """Have the thread look again, if there is one, at who still needs it."""
         if self._thread is not None:
             self.inbox.ring()
+
+    def claim(self, name: str) -> bool:
+        """See `Ledger.claim`."""
+        if not self.store.has_opened:
+            self.flush(self.store.timeout)
+        claim = "INSERT INTO claim (name, claimed_at) VALUES (?, ?) ON CONFLICT DO NOTHING"
+        return self.store.change([(claim, (self.store.legible(name), time.time_ns() // 1_000))]) == [1]
 
     def flush(self, timeout: float) -> None:
         """Return when everything that was appended before is written, and the file could be opened.

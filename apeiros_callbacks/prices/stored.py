@@ -18,10 +18,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from apeiros_callbacks.environment import data_folder
+
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices
 
-__all__ = ["BadPriceData", "Refreshed", "build", "check_patterns", "home", "path", "read", "remove", "write"]
+__all__ = ["BadPriceData", "Refreshed", "build", "check_patterns", "path", "read", "remove", "write"]
 
 _FILE: Final = "genai-prices.json"
 # As for a `Price`: beyond these a number is damage, and would make the integers of `Rates` unwieldy.
@@ -52,19 +54,9 @@ class Refreshed:
         return f"refreshed {self.fetched_at.astimezone(UTC):%Y-%m-%d}"
 
 
-def home() -> Path:
-    """The folder for this user's data: ``APEIROS_HOME``, or what the system has for it."""
-    given = os.environ.get("APEIROS_HOME")
-    if given:
-        return Path(given).expanduser()
-    import platformdirs  # not needed to import this package
-
-    return platformdirs.user_data_path("apeiros", appauthor=False)
-
-
 def path() -> Path:
     """The file of the refreshed price data, whether there is one or not."""
-    return home() / _FILE
+    return data_folder() / _FILE
 
 
 def read() -> Refreshed | None:

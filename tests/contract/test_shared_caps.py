@@ -72,7 +72,7 @@ def test_the_refusal_says_whose_cap_it_is_and_how_to_raise_it(ledger: Ledger) ->
         Decimal("0.5"), Decimal("0.3"), Decimal(0), Decimal("0.3"),
     )  # fmt: skip
     assert str(stop).startswith("budget of $0.50 for customer acme in 2026-11: $0.30 spent; this call")
-    assert str(stop).endswith("It was not sent. Raise it with ledger.set_cap(Cap('customer:acme', usd=…)).")
+    assert str(stop).endswith("It was not sent. Raise it with set_customer('acme', monthly=…).")
 
 
 def test_sessions_share_it_and_threads_do(ledger: Ledger) -> None:

@@ -13,6 +13,8 @@ import pytest
 import apeiros_callbacks
 
 PUBLIC = {
+    "Alert",
+    "ApeirosAgent",
     "ApeirosError",
     "Budget",
     "BudgetExceeded",
@@ -25,13 +27,18 @@ PUBLIC = {
     "Price",
     "Refused",
     "Session",
+    "Slack",
     "StoppedByFinding",
     "UnknownPrice",
     "Usage",
+    "Webhook",
+    "customer_report",
     "end_session",
     "get_state",
     "instrument",
+    "meter",
     "open_ledger",
+    "set_customer",
     "start_session",
     "uninstrument",
     "wrap",

@@ -76,6 +76,7 @@ def test_a_relative_path(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_only_the_data_folder_is_created(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "home" / "apeiros"
+    monkeypatch.delenv("APEIROS_HOME")
     monkeypatch.setattr(platformdirs, "user_data_path", lambda *_, **__: folder)
     with closing(open_ledger(default_ledger_url())) as ledger:
         ledger.append(entry(), SCOPE)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apeiros_callbacks.environment import data_folder
 from apeiros_callbacks.errors import ConfigError
 from apeiros_callbacks.ledger import default_ledger_url, open_ledger
-from apeiros_callbacks.ledger.sqlite_file import data_folder
 from apeiros_callbacks.ledger.url import SqliteUrl, parse_url, sqlite_url
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ParamSpec, get_args
 from uuid import UUID, uuid4
@@ -15,13 +15,14 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 
 from apeiros_callbacks import Budget, Price, Session
+from apeiros_callbacks.alerts import AlertTo
 from apeiros_callbacks.call import Call, Ending, OpenCall, Outcome
 from apeiros_callbacks.display import session_html
 from apeiros_callbacks.errors import (
     ConfigError,
     Refused,
 )
-from apeiros_callbacks.ledger import Ledger
+from apeiros_callbacks.ledger import Ledger, customers_ledger
 from apeiros_callbacks.money import Dollars
 from apeiros_callbacks.policy import Choice
 from apeiros_callbacks.prices import UnknownPricePolicy
@@ -84,10 +85,11 @@ class ApeirosHandler(BaseCallbackHandler):
         agent_budgets: budgets of single agents by name, for instance ``{"researcher": 0.20}``; within each
             run or thread where `per` says so.
         customer: whom the calls are for: a name, or a function of the run's metadata that gives one. It is on
-            every entry. A call is refused when the function fails or gives none.
+            every entry. A call is refused when the function fails or gives none, or when it does not fit
+            into the customer's cap; see `set_customer`.
         session: an existing session to share; the other arguments belong to the session then.
         ledger: an open ledger or its URL, for instance ``"sqlite:///ledger.db"``; otherwise
-            ``APEIROS_LEDGER``, or memory.
+            ``APEIROS_LEDGER``, or memory; with a customer, a file in this user's data folder.
         prices: prices of your own by model, in USD per million tokens.
         models: other names of listed models, for instance ``{"my-deployment": "azure:gpt-4o"}``.
         unknown_price: ``"refuse"``, ``"assume"`` or ``"allow"`` a model whose price is not known, while a
@@ -99,6 +101,9 @@ class ApeirosHandler(BaseCallbackHandler):
         strict: hold the most that a call can cost, so that the budget is never passed; a call without
             ``max_tokens`` is refused.
         enforce: False watches only: what would be refused is logged and goes on.
+        alerts: whom to tell, once each, that the budget or a customer's cap is nearly spent and that it is:
+            `Slack`, `Webhook`, functions of an `Alert`. No call waits for them.
+        alert_at: US dollars of the budget at which they are told first; 80% of it unless given.
         abort: what a refusal ends. ``"graph"``: the whole LangGraph run, whose retry, fallback and error
             middleware do not see it. ``"node"``: the node, so that the graph's own error handling decides.
         on_ledger_down: ``"refuse"`` or ``"allow"`` a customer's call while the ledger that keeps its cap
@@ -135,6 +140,8 @@ class ApeirosHandler(BaseCallbackHandler):
         on: Mapping[str, Choice] | None = None,
         strict: bool = False,
         enforce: bool = True,
+        alerts: Collection[AlertTo] = (),
+        alert_at: Dollars | None = None,
         abort: Abort = "graph",
         on_ledger_down: LedgerDownPolicy = "refuse",
         ledger_timeout: float = 5.0,
@@ -154,8 +161,12 @@ class ApeirosHandler(BaseCallbackHandler):
             "enforce": enforce,
             "on_ledger_down": on_ledger_down,
             "ledger_timeout": ledger_timeout,
+            "alerts": alerts,
+            "alert_at": alert_at,
         }
         if session is None:
+            if customer is not None and ledger is None:
+                settings["ledger"] = customers_ledger()
             session = Session(budget, **settings)
         else:
             _without_settings(budget=budget, **settings)
@@ -385,6 +396,7 @@ _DEFAULTS: Mapping[str, object] = {
     "enforce": True,
     "on_ledger_down": "refuse",
     "ledger_timeout": 5.0,
+    "alerts": (),
 }
 
 
