@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 from langchain_core.messages import HumanMessage
-from langchain_openai import ChatOpenAI, OpenAI
+from langchain_openai import ChatOpenAI
 
 from apeiros_callbacks import Entry, Price, UnknownPrice
 from apeiros_callbacks.testing import Recorded, Reply, ScriptedServer
@@ -305,23 +305,3 @@ def test_the_tier_that_answered_is_priced(serve: Any, how: str, tier: str, facto
     assert entry.usage == plain.usage
     assert plain.amount is not None
     assert (entry.amount, entry.price_certainty) == (plain.amount * Decimal(factor), "listed")
-
-
-def test_several_prompts_at_once_are_billed_once(serve: Any) -> None:
-    choices = [{"text": "hi", "index": i, "logprobs": None, "finish_reason": "stop"} for i in range(3)]
-    body = {
-        "id": "c-1",
-        "object": "text_completion",
-        "created": 1,
-        "model": "gpt-3.5-turbo-instruct",
-        "choices": choices,
-        "usage": {"prompt_tokens": 30, "completion_tokens": 6, "total_tokens": 36},
-    }
-    handler = ApeirosHandler(budget=1)
-    server = serve(Recorded(body))
-    model = OpenAI(model="gpt-3.5-turbo-instruct", api_key="test", base_url=server.openai_url, max_retries=0)
-    model.generate(["one", "two", "three"], callbacks=[handler])
-    entries = handler.session.entries()
-    assert [entry.usage.total_tokens for entry in entries] == [36, 0, 0]
-    assert {entry.usage_certainty for entry in entries} == {"reported"}
-    assert handler.session.open_holds == 0

@@ -14,6 +14,7 @@ import functools
 import sys
 import weakref
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -34,8 +35,8 @@ class Live:
     """A run between its start and its end."""
 
     __slots__ = (
-        "around", "batch", "copies", "counts", "is_tool", "life", "lone", "open_call", "sent", "session",
-        "stream", "task", "ticks", "under_way", "watch",
+        "around", "batch", "copies", "counts", "is_told", "is_tool", "life", "lone", "open_call", "sent",
+        "session", "stream", "task", "ticks", "under_way", "watch",
     )  # fmt: skip
 
     def __init__(self, session: Session, open_call: OpenCall, sent: Sent = _NOTHING_SENT) -> None:
@@ -57,6 +58,8 @@ class Live:
         """The runs that one ``generate`` started together, in the order in which it sends them."""
         self.lone = True
         """No other handler of the run could have kept it from being sent."""
+        self.is_told = False
+        """LangChain tells of every end of it, once it was sent."""
         self.life: weakref.ref[BaseCallbackManager] | None = None
         self.under_way = False
         """The event loop went round before anybody cancelled: what was about to be sent may have been."""
@@ -81,6 +84,10 @@ class Origin(NamedTuple):
     """It is known to live exactly as long as the call."""
     streams: bool = False
     """It starts a stream: whoever reads the first piece need not be who reads the others."""
+    is_apart: bool = False
+    """The start itself runs in a task of its own, which is over before the call is sent."""
+    is_told: bool = False
+    """It starts a completion model, of which LangChain tells every end once it was sent."""
 
     @classmethod
     def here(cls) -> Origin:
@@ -90,18 +97,28 @@ class Origin(NamedTuple):
             if frame.f_code.co_name in _STARTS:
                 manager = frame.f_locals.get("self")
                 if isinstance(manager, BaseCallbackManager):
-                    caller = frame.f_back
-                    name = "" if caller is None else caller.f_code.co_name
-                    lasts = (
-                        caller is not None
-                        and name in _KEEPERS
-                        and str(caller.f_globals.get("__name__")).startswith("langchain_core.")
-                    )
-                    return cls(manager, lasts, "stream" in name)
+                    return cls._by(frame, manager)
             if frame.f_back is None:
                 break
             frame = frame.f_back
         return cls(None, lasts=False)
+
+    @classmethod
+    def _by(cls, start: FrameType, manager: BaseCallbackManager) -> Origin:
+        """Tell it from the function that sends the event, and from what calls that."""
+        caller = start.f_back
+        while caller is not None and caller.f_code.co_name == "<listcomp>":  # a frame until Python 3.12
+            caller = caller.f_back
+        name = "" if caller is None else caller.f_code.co_name
+        in_core = caller is not None and str(caller.f_globals.get("__name__")).startswith("langchain_core.")
+        is_apart = _is_start_of_task(start)
+        return cls(
+            manager,
+            lasts=is_apart or (in_core and name in _KEEPERS),
+            streams="stream" in name,
+            is_apart=is_apart,
+            is_told=start.f_code.co_name == "on_llm_start",
+        )
 
     def put_first(self, handler: BaseCallbackHandler) -> bool:
         """Let a handler hear of the end before any that may raise in it.
@@ -142,6 +159,12 @@ _KEEPERS = frozenset({
     "generate", "agenerate", "stream", "astream", "ensure_started", "run", "arun",
     "_call_with_config", "_acall_with_config",
 })  # fmt: skip
+
+
+def _is_start_of_task(frame: FrameType) -> bool:
+    """Whether a task consists of this function, as where several prompts are started by a ``gather``."""
+    task = running_task()
+    return task is not None and getattr(task.get_coro(), "cr_frame", None) is frame
 
 
 class Lives:
@@ -207,7 +230,8 @@ class Lives:
         self._lives[run_id.int] = live
         if manager is not None and origin.lasts:
             live.life = weakref.ref(manager, functools.partial(self._collected, run_id))
-        if task is not None and not origin.streams:
+        live.is_told = origin.is_told
+        if task is not None and not origin.streams and not origin.is_apart:
             live.task = task
             live.watch = functools.partial(self._task_done, run_id)
             task.add_done_callback(live.watch)
@@ -264,6 +288,8 @@ class Lives:
             self._task_over(run_id, live, live.task)
         elif live.stream is not None:
             self._end(run_id, "cut", "abandoned")
+        elif live.is_told:
+            self._end(run_id, "unsent", "")
         else:
             self._end(run_id, "cut" if live.lone else "lost", "no end seen")
 
