@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
+from langchain_openai import ChatOpenAI
 
 from apeiros_callbacks import BudgetExceeded, Price
-from apeiros_callbacks.testing import Reply
+from apeiros_callbacks.testing import Recorded, Reply
 from langchain_apeiros import ApeirosHandler
 from tests.langchain.clients import client, openai
 from tests.langchain.garbage import collect
@@ -218,6 +220,32 @@ def test_a_stream_is_cut_when_the_budget_is_reached(serve: Any, name: str, how: 
     assert Decimal(85) <= handler.session.spent <= Decimal(102)
     assert handler.session.open_holds == 0
     collect(handler)
+
+
+class ThinkingAloud(ChatOpenAI):
+    """Keeps what langchain-openai drops where the clients of DeepSeek, Groq and xAI keep it."""
+
+    def _convert_chunk_to_generation_chunk(self, chunk: Any, *args: Any) -> Any:
+        made = super()._convert_chunk_to_generation_chunk(chunk, *args)
+        said = chunk["choices"][0]["delta"].get("reasoning_content")
+        if made is not None and said:
+            made.message.additional_kwargs["reasoning_content"] = said
+        return made
+
+
+@pytest.mark.parametrize("delta", [{"function_call": {"arguments": "word "}}, {"reasoning_content": "word "}])
+def test_a_stream_without_text_is_cut_too(serve: Any, delta: dict[str, Any]) -> None:
+    choice = {"index": 0, "delta": {"role": "assistant", "content": None, **delta}, "finish_reason": None}
+    chunk = {"id": "c-1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o"}
+    event = f"data: {json.dumps({**chunk, 'choices': [choice]})}\n\n"
+    server = serve(Recorded(event * 400 + "data: [DONE]\n\n"))
+    handler = ApeirosHandler(budget=100, prices={"*": Price(input=1_000_000, output=1_000_000)})
+    model = ThinkingAloud(model="gpt-4o", api_key="test", base_url=server.openai_url, max_tokens=40)
+    with pytest.raises(BudgetExceeded):
+        list(model.stream("hello", {"callbacks": [handler]}))
+    [entry] = handler.session.entries()
+    assert 70 <= entry.usage.output_tokens <= 100
+    assert Decimal(85) <= handler.session.spent <= Decimal(102)
 
 
 def test_another_handler_that_raises_at_the_end_does_not_hide_ours(serve: Any) -> None:

@@ -220,7 +220,7 @@ def answer_text(message: object, answer: str) -> str:
 
 
 def chunk_text(token: object, chunk: Any) -> str:
-    """What a streamed chunk adds to the answer: its text, or the name and arguments of a tool call."""
+    """What a streamed chunk adds to the answer: text, a tool call's name and arguments, what stands aside."""
     if isinstance(token, str) and token:
         return token
     message = getattr(chunk, "message", None)
@@ -229,6 +229,8 @@ def chunk_text(token: object, chunk: Any) -> str:
     for block in items(token):
         if mapping(block).get("type") != "input_json_delta":
             _read_block(block, parts, _no_media)
+    for said in map(mapping(getattr(message, "additional_kwargs", None)).get, _BESIDE):
+        parts.extend([said] if isinstance(said, str) else [str(part) for part in mapping(said).values()])
     return "".join(parts)
 
 
