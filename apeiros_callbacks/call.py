@@ -43,8 +43,13 @@ class Piece(NamedTuple):
     """One part of a prompt as the provider's tokenizer will see it, near enough to count."""
 
     text: str
+    """All that is sent of it, for a bound; counted too, unless `read` is known."""
     more_tokens: int = 0
-    """Tokens beside the text: of images, audio and files, and of what the provider adds for tools."""
+    """Tokens beside the text: of images, audio and files."""
+    read: str | None = None
+    """What the model reads in the place of `text`: schemas as its provider writes them, no ids."""
+    added_tokens: int = 0
+    """What the provider's template adds to this part, in an estimate; a bound has its own numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ class Prompt:
     piece: Callable[[int], Piece]
     """Give the text of message i; called only for messages that must be counted."""
     has_tools: bool = False
-    """Tool schemas are among the pieces; providers add instructions of their own to them."""
+    """The first piece is what the parameters add, tools mostly: providers add instructions of their own."""
     find_beyond: Callable[[], tuple[str, ...]] = tuple
     """Name what makes the provider read more than the pieces say, such as ``previous_response_id``; asked
     only where a bound is needed."""

@@ -1,10 +1,11 @@
 """What a call will cost, guessed before it is sent.
 
 Input: a conversation only grows, so the input that the provider reported for an earlier call of the
-same lane anchors the guess, and only the messages that came since are counted. The tokenizers of most
-providers are not public; a ratio of reported to counted tokens, kept between 0.5 and 3, corrects what
-is counted. Output: the largest of the last answers of the same agent and model, or, before the first,
-the smaller of the declared maximum and 2,048 tokens.
+same lane anchors the guess, and only the messages that came since are counted: their text as the model
+reads it, and what the provider's template puts around it. Neither the tokenizers of most providers are
+public, nor their templates; a ratio of reported to counted tokens, kept between 0.5 and 3, corrects what
+is counted, but for media. Output: the largest of the last answers of the same agent and model, or, before
+the first, the smaller of the declared maximum and 2,048 tokens.
 
 ``strict`` swaps the guess for a bound: a byte-level tokenizer never makes more tokens than there are
 UTF-8 bytes, and no answer is longer than the declared maximum.
@@ -16,7 +17,7 @@ from typing import Final, NamedTuple
 
 from apeiros_callbacks.call import Call, Prompt
 from apeiros_callbacks.recent import Recent
-from apeiros_callbacks.tokens import TokenCounter, byte_bound, text_counter
+from apeiros_callbacks.tokens import Template, byte_bound, template_of, text_counter
 from apeiros_callbacks.usage import Usage
 
 __all__ = ["COLD_OUTPUT_TOKENS", "Estimate", "Estimator", "bound_input", "count_answer"]
@@ -24,24 +25,22 @@ __all__ = ["COLD_OUTPUT_TOKENS", "Estimate", "Estimator", "bound_input", "count_
 COLD_OUTPUT_TOKENS: Final = 2048
 """Expected output of a model that was not heard yet, unless the request declares less."""
 
-MESSAGE_TOKENS: Final = 4
-"""What a message costs beside its text: the role and its delimiters (3 to 4 on OpenAI's models)."""
-
 STRICT_MESSAGE_TOKENS: Final = 16
-"""The same, when a bound is asked for."""
+"""What a message costs beside its text, when a bound is asked for."""
 
 STRICT_REQUEST_TOKENS: Final = 128
-STRICT_TOOLS_TOKENS: Final = 700
+STRICT_TOOLS_TOKENS: Final = 900
 """What a provider's own template adds to a request, and to one with tools, when a bound is asked for.
 
 The most seen in recorded calls: 44 on deepseek-v4 and 50 on gpt-oss; with tools 460 on llama-4 and 435 on
-Claude, beyond one token for each byte.
+Claude, beyond one token for each byte. The most documented: 804 for tools, on Claude Opus 4.7.
 """
 
 _RATIO_LOW, _RATIO_HIGH = 0.5, 3.0
 _ANCHORS = 4
 _ANSWERS = 8
 _COUNTED_MESSAGES = 20_000
+_WAYS_OF_COUNTING = 16
 
 
 class Estimate(NamedTuple):
@@ -52,7 +51,18 @@ class Estimate(NamedTuple):
     known_tokens: int
     """The part of the input that an earlier report anchors."""
     counted_tokens: int
-    """The rest, as counted, before the ratio."""
+    """The rest but for media, as counted, before the ratio."""
+    media_tokens: int = 0
+    """The media in the rest."""
+
+
+class _Counted(NamedTuple):
+    """A part of a prompt."""
+
+    text: int
+    """Tokens of the encoding."""
+    added: int
+    media: int
 
 
 class _Anchor(NamedTuple):
@@ -93,8 +103,8 @@ class Estimator:
         self._lanes: Recent[tuple[object, ...], _Lane] = Recent()
         self._answers: Recent[tuple[object, ...], tuple[int, ...]] = Recent()
         self._ratios: Recent[tuple[str, str], float] = Recent()
-        self._counted: dict[str, dict[int, int]] = {}
-        """Tokens of messages by their marks, for each encoding."""
+        self._counted: Recent[tuple[Template, str], dict[object, _Counted]] = Recent(_WAYS_OF_COUNTING)
+        """Parts of prompts by their marks, for each way of counting."""
 
     def estimate(self, call: Call) -> Estimate:
         """Guess the tokens of a call; under ``strict``, bound them.
@@ -111,17 +121,11 @@ class Estimator:
         anchor = lane.longest_prefix(marks)
         first_new = 0 if anchor is None else len(anchor.marks)
         known = 0 if anchor is None else anchor.input_tokens
-        counted = 0
-        if first_new < len(marks):
-            counter = text_counter(call.provider, call.model)
-            counted = self._count(counter, call.prompt, first_new)
-            if call.kind == "llm":
-                counted += (len(marks) - first_new) * MESSAGE_TOKENS
-            ratio = self._ratios.get((call.provider, call.model))
-            new = round(counted * (counter.scale if ratio is None else ratio))
-        else:
-            new = 0
-        return Estimate(known + new, self._output(call), known, counted)
+        if first_new >= len(marks):
+            return Estimate(known, self._output(call), known, 0)
+        counted, media = self._count(call, first_new)
+        ratio = self._ratios.get((call.provider, call.model)) or 1.0
+        return Estimate(known + round(counted * ratio) + media, self._output(call), known, counted, media)
 
     def learn(self, call: Call, estimate: Estimate | None, usage: Usage) -> None:
         """Remember what the provider reported for a call."""
@@ -133,8 +137,10 @@ class Estimator:
         if usage.input_tokens and marks:  # a prompt that is not known begins every other
             lane = self._lanes.get_or_make(_lane_key(call), _Lane)
             lane.learn(marks, usage.input_tokens)
-            if estimate is not None and estimate.counted_tokens:
-                self._learn_ratio(call, usage.input_tokens - estimate.known_tokens, estimate.counted_tokens)
+            # Of a part that is mostly media it is the guess for the media that is wrong, not the ratio.
+            if estimate is not None and estimate.counted_tokens > estimate.media_tokens:
+                beside = estimate.known_tokens + estimate.media_tokens
+                self._learn_ratio(call, usage.input_tokens - beside, estimate.counted_tokens)
 
     def _learn_ratio(self, call: Call, reported: int, counted: int) -> None:
         seen = min(_RATIO_HIGH, max(_RATIO_LOW, reported / counted))
@@ -148,19 +154,30 @@ class Estimator:
         most = call.most_output
         return expected if most is None else min(expected, most)
 
-    def _count(self, counter: TokenCounter, prompt: Prompt, first: int) -> int:
-        counted = self._counted.setdefault(counter.name, {})
-        total = 0
-        for i, mark in enumerate(prompt.marks[first:], first):
-            tokens = counted.get(mark)
-            if tokens is None:
+    def _count(self, call: Call, first: int) -> tuple[int, int]:
+        """The tokens of a prompt from a message on, and those of its media."""
+        prompt, marks = call.prompt, call.prompt.marks
+        counter, template = text_counter(call.provider, call.model), template_of(call.provider, call.model)
+        counted = self._counted.get_or_make((template, counter.name), dict)
+        text = media = 0
+        added = 0 if call.kind != "llm" else (0 if first else template.request)
+        for i in range(first, len(marks)):
+            mark = marks[i]
+            # Media are counted by the model, all else is the same for every model of the template.
+            found = counted.get(mark) or counted.get((call.provider, call.model, mark))
+            if found is None:
                 piece = prompt.piece(i)
-                tokens = counter.count(piece.text) + piece.more_tokens
+                read = piece.text if piece.read is None else piece.read
+                found = _Counted(counter.count(read), piece.added_tokens, piece.more_tokens)
                 if len(counted) >= _COUNTED_MESSAGES:
                     counted.clear()
-                counted[mark] = tokens
-            total += tokens
-        return total
+                counted[(call.provider, call.model, mark) if piece.more_tokens else mark] = found
+            text += found.text
+            added += found.added
+            media += found.media
+        if call.kind == "llm":
+            added += (len(marks) - first) * template.message
+        return round(text * counter.scale) + added, media
 
 
 def _lane_key(call: Call) -> tuple[object, ...]:

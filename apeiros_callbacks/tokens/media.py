@@ -12,10 +12,10 @@ from apeiros_callbacks.tokens.families import NEWEST, claude_version
 __all__ = ["media_tokens"]
 
 # What is assumed of a medium whose size is not known. An image of a screen or a phone is scaled down to about
-# this size before it is read; a minute of sound or video; ten pages.
+# this size before it is read; a minute of sound or video; five pages.
 UNKNOWN_IMAGE = (1536, 1024)
 UNKNOWN_SECONDS = 60.0
-UNKNOWN_PAGES = 10
+UNKNOWN_PAGES = 5
 # Of encoded media: speech at 96 kbit/s, video at 1 Mbit/s, a page of text with a few pictures. Less than is
 # usual, so that the length comes out long rather than short.
 AUDIO_BYTES_A_SECOND = 12_000
@@ -35,6 +35,7 @@ def media_tokens(
     size_bytes: int | None = None,
     seconds: float | None = None,
     pages: int | None = None,
+    fps: float | None = None,
 ) -> int:
     """The input tokens of one image, sound, video or document, estimated.
 
@@ -54,7 +55,9 @@ def media_tokens(
     - Google, "Understand and count tokens" and "Media resolution": to Gemini 2.5, 258 for an image up to
       384 x 384, else for each tile; from Gemini 3, 1,120, or 280 with ``detail="low"``, 560 with
       ``"medium"``, 2,240 with ``"ultra_high"``. A second of sound 32, of video about 300, or 100 with
-      ``detail="low"`` and from Gemini 3. A page 258 by the document; 560 is taken, as billed by Gemini 3.
+      ``detail="low"`` and from Gemini 3, the sound of 32 and the frames of 258, 66 and 70. A page 258 by the
+      document; 560 is taken, as billed by Gemini 3.
+    - Mistral reads the text of a document, and bills no image of it: 1,000 tokens a page are taken.
 
     Any other provider is taken for one of the dearer of these.
 
@@ -70,6 +73,7 @@ def media_tokens(
             the pages of a document where they are not given.
         seconds: of sound or video.
         pages: of a document.
+        fps: frames of a video that are read in a second, where the request says so; 1 without.
 
     Example:
         >>> media_tokens("image", provider="openai", model="gpt-4o", width=1024, height=1024)
@@ -87,10 +91,14 @@ def media_tokens(
     if kind == "video":
         length = _amount(seconds, size_bytes, VIDEO_BYTES_A_SECOND, UNKNOWN_SECONDS)
         new = house == "google" and not _gemini_before_3(model.lower())
+        if fps is not None and fps > 0:
+            return ceil(length * (32 + fps * (70 if new else 66 if detail == "low" else 258)))
         return ceil(length * (100 if new or detail == "low" else 300))
     count = ceil(_amount(pages, size_bytes, PAGE_BYTES, UNKNOWN_PAGES))
     if house == "openai":
         return count * (PAGE_TEXT_TOKENS + _image(house, model.lower(), *UNKNOWN_IMAGE, detail=detail))
+    if house == "mistral":
+        return count * PAGE_TEXT_TOKENS
     return count * (560 if house == "google" else 3000)
 
 
@@ -107,6 +115,8 @@ def _house(provider: str, model: str) -> str:
             return "anthropic"
         if "gemini" in where or "google" in where or "vertex" in where:
             return "google"
+        if "mistral" in where:
+            return "mistral"
         if (
             "gpt" in where
             or "openai" in where

@@ -194,8 +194,9 @@ def client(server: ScriptedServer, http: httpx2.Client, record: Record, name: st
     if kind.startswith("google"):
         from langchain_google_genai import ChatGoogleGenerativeAI
 
+        vertex = "aiplatform" in host(record["uri"])
         return ChatGoogleGenerativeAI(
-            model=name, api_key="test", max_retries=1, base_url=server.google_url, vertexai=False
+            model=name, api_key="test", max_retries=1, base_url=server.google_url, vertexai=vertex
         )
     from langchain_aws import ChatBedrockConverse
 
@@ -224,8 +225,9 @@ Sendable = tuple[list[BaseMessage], dict[str, Any]]
 def from_chat(request: dict[str, Any]) -> Sendable:
     from langchain_core.messages import convert_to_messages
 
-    options = {"tools": request["tools"]} if request.get("tools") else {}
-    return convert_to_messages([{"content": ""} | message for message in request["messages"]]), options
+    messages = convert_to_messages([{"content": ""} | message for message in request["messages"]])
+    # With a schema of the answer the client takes no tools but strict ones.
+    return messages, asked_for(request, "tools") or asked_for(request, "response_format")
 
 
 def from_responses(request: dict[str, Any]) -> Sendable:
@@ -248,7 +250,12 @@ def from_responses(request: dict[str, Any]) -> Sendable:
             messages.append(SystemMessage(item["content"]))
         else:
             messages.append(HumanMessage(item["content"]))
-    return messages, {"tools": request["tools"]} if request.get("tools") else {}
+    return messages, asked_for(request, "tools", "text")
+
+
+def asked_for(request: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Parameters that are read as part of the prompt."""
+    return {name: request[name] for name in names if request.get(name)}
 
 
 def from_anthropic(request: dict[str, Any]) -> Sendable:
@@ -269,7 +276,7 @@ def from_anthropic(request: dict[str, Any]) -> Sendable:
             messages.append(HumanMessage(content))
         else:
             raise ValueError(f"no message has the role {message['role']!r}")
-    return messages, {"tools": request["tools"]} if request.get("tools") else {}
+    return messages, asked_for(request, "tools", "tool_choice", "thinking", "output_config", "max_tokens")
 
 
 def from_google(request: dict[str, Any]) -> Sendable:
@@ -280,18 +287,21 @@ def from_google(request: dict[str, Any]) -> Sendable:
     for turn in request["contents"]:
         blocks: list[Any] = []
         calls: list[Any] = []
+        thoughts: dict[str, str] = {}
         for part in turn["parts"]:
             plain = {name.replace("_", "").lower(): value for name, value in part.items()}
             if "functioncall" in plain:
                 call = plain["functioncall"]
                 calls.append({"name": call["name"], "args": call.get("args") or {}, "id": call["name"]})
+                if signature := plain.get("thoughtsignature"):
+                    thoughts[call["name"]] = signature.replace("-", "+").replace("_", "/")
             elif "functionresponse" in plain:
                 answer = plain["functionresponse"]
-                messages.append(
-                    ToolMessage(
-                        json.dumps(answer["response"]), tool_call_id=answer["name"], name=answer["name"]
-                    )
+                said = list(answer["response"].values())
+                result = (
+                    said[0] if len(said) == 1 and isinstance(said[0], str) else json.dumps(answer["response"])
                 )
+                messages.append(ToolMessage(result, tool_call_id=answer["name"], name=answer["name"]))
             elif "inlinedata" in plain:
                 data = plain["inlinedata"]
                 mime = data.get("mimeType") or data["mime_type"]
@@ -300,16 +310,21 @@ def from_google(request: dict[str, Any]) -> Sendable:
                 file = plain["filedata"]
                 mime = file.get("mimeType") or file.get("mime_type") or "video/mp4"
                 uri = file.get("fileUri") or file["file_uri"]
-                blocks.append({"type": "media", "mime_type": mime, "file_uri": uri})
+                film = {"video_metadata": plain["videometadata"]} if "videometadata" in plain else {}
+                blocks.append({"type": "media", "mime_type": mime, "file_uri": uri} | film)
             else:
                 blocks.append({"type": "text", "text": plain["text"]})
         if turn.get("role") == "model":
-            messages.append(AIMessage(blocks or "", tool_calls=calls))
+            kept = {"__gemini_function_call_thought_signatures__": thoughts} if thoughts else {}
+            messages.append(AIMessage(blocks or "", tool_calls=calls, additional_kwargs=kept))
         elif blocks:
             messages.append(HumanMessage(blocks))
     options: dict[str, Any] = {}
     if request.get("tools"):
         options["tools"] = [{snake(name): value for name, value in tool.items()} for tool in request["tools"]]
+    form = request.get("generationConfig") or {}
+    if schema := form.get("responseJsonSchema") or form.get("responseSchema"):
+        options |= {"response_mime_type": "application/json", "response_json_schema": schema}
     return messages, options
 
 

@@ -28,7 +28,7 @@ def test_the_demo_ends_in_the_refusal() -> None:
     assert "$0.3476 spent of $0.5000" in shown.stdout
     assert "BudgetExceeded: budget of $0.50 for session" in shown.stdout
     assert "It was not sent." in " ".join(shown.stdout.split())
-    assert "Why: $0.1524 is left, and the next call needs about $0.1569." in shown.stdout
+    assert "Why: $0.1524 is left, and the next call needs about $0.1570." in shown.stdout
     assert "context_bloat ×5" in shown.stdout
     assert max(len(line) for line in shown.stdout.splitlines()) <= 80
     assert shown.stderr == ""
@@ -54,7 +54,7 @@ def test_a_narrow_terminal_shows_fewer_columns_and_whole_amounts(columns: int, h
 def test_a_budget_below_the_first_call_sends_none() -> None:
     shown = apeiros("demo", "--budget", "0.01").stdout
     assert shown.startswith("No call was sent.\nBudgetExceeded: budget of $0.01")
-    assert "Why: $0.0100 is left, and the next call needs about $0.0244." in shown
+    assert "Why: $0.0100 is left, and the next call needs about $0.0243." in shown
     assert "\n\n\n" not in shown
 
 

@@ -205,7 +205,8 @@ def kinds(value: Any) -> Iterator[str]:
 
 
 def test_inputs_are_estimated_well_before_they_are_sent(replayed: list[Replayed]) -> None:
-    ratios: dict[str, list[float]] = defaultdict(list)
+    every: dict[str, list[float]] = defaultdict(list)
+    text: dict[str, list[float]] = defaultdict(list)
     bounds: dict[str, list[float]] = defaultdict(list)
     below: list[str] = []
     for replay in replayed:
@@ -215,22 +216,42 @@ def test_inputs_are_estimated_well_before_they_are_sent(replayed: list[Replayed]
             continue
         opened = replay.opened[-1]
         assert opened.estimate is not None
-        ratios[where(replay.record)].append(opened.estimate.input_tokens / reported)
+        place, ratio = where(replay.record), opened.estimate.input_tokens / reported
+        every[place].append(ratio)
         if text_only(replay.record.get("request")):
+            text[place].append(ratio)
             bound = bound_input(opened.call.prompt)
-            bounds[where(replay.record)].append(bound / reported)
+            bounds[place].append(bound / reported)
             if bound < reported:
-                line = f"line {replay.record['line']} {where(replay.record)} {opened.call.model}"
+                line = f"line {replay.record['line']} {place} {opened.call.model}"
                 below.append(f"{line}: {bound} for {reported}")
-    print("\nestimated input to reported input: median, 95th percentile; the bound, at least and median")
-    for place in sorted(ratios):
-        seen, held = sorted(ratios[place]), sorted(bounds[place]) or [float("nan")]
-        print(
-            f"{statistics.median(seen):>7.2f} {seen[int(len(seen) * 0.95 - 1e-9)]:>7.2f}"
-            f" {held[0]:>9.2f} {statistics.median(held):>6.2f}  {place} ({len(seen)}, {len(bounds[place])})"
-        )
+    print("\nestimated input to reported input: 5th percentile, median, 95th percentile")
+    for name, ratios in ("all calls", every), ("text, no tools of the provider", text):
+        print(name, *(f"{spread(ratios[place])}  {place}" for place in sorted(ratios)), sep="\n")
+    print(
+        "the bound to reported input, of text",
+        *(f"{spread(bounds[place])}  {place}" for place in sorted(bounds)),
+        sep="\n",
+    )
     assert not below, "\n".join(["the bound is below what was reported:", *below])
-    assert statistics.median(ratio for seen in ratios.values() for ratio in seen) < 2
+    wrong = {
+        place: spread(seen)
+        for ratios in (every, text)
+        for place, seen in ratios.items()
+        if len(seen) >= 5 and not 0.8 <= statistics.median(seen) <= 1.25
+    }
+    assert not wrong
+    assert {place: spread(seen) for place, seen in text.items() if percentile(seen, 95) >= 2} == {}
+
+
+def percentile(values: list[float], percent: int) -> float:
+    """The smallest value that so many percent do not exceed."""
+    return sorted(values)[max(0, -(-len(values) * percent // 100) - 1)]
+
+
+def spread(values: list[float]) -> str:
+    low, middle, high = percentile(values, 5), statistics.median(values), percentile(values, 95)
+    return f"{low:>7.2f} {middle:>7.2f} {high:>7.2f} of {len(values):>3}"
 
 
 def test_what_is_spent_is_what_the_providers_bill(replayed: list[Replayed]) -> None:

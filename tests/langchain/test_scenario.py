@@ -13,7 +13,7 @@ from langchain_apeiros import ApeirosHandler
 from tests.langchain.clients import client
 from tests.langchain.paths import CONCURRENT, SEQUENTIAL, TORN_DOWN, Path
 
-TOKENS = 1000
+TOKENS = 10_000  # beside which the system prompt for tools, 500 with Claude, is little
 PROMPT = "word " * TOKENS
 CLIENTS = ["openai", "anthropic"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from apeiros_callbacks.call import Call, Piece, Prompt
 from apeiros_callbacks.estimate import COLD_OUTPUT_TOKENS, Estimator, bound_input
 from apeiros_callbacks.usage import Usage
@@ -92,6 +94,57 @@ def test_strict_bounds_both_sides() -> None:
     estimate = Estimator(strict=True).estimate(call)
     assert estimate.input_tokens == bound_input(call.prompt) >= 5 * 300
     assert estimate.output_tokens == 1000
+
+
+def call_of(*pieces: Piece, model: str = "gpt-4o", provider: str = "openai", tools: bool = False) -> Call:
+    marks = tuple(hash(piece) for piece in pieces)
+    return Call(
+        id="x", provider=provider, model=model, prompt=Prompt(marks, pieces.__getitem__, has_tools=tools)
+    )
+
+
+def test_what_a_template_adds_is_counted_once_for_a_request_and_for_each_message() -> None:
+    one, two = call_of(Piece("word")), call_of(Piece("word"), Piece("other"))
+    assert Estimator().estimate(one).input_tokens == 1 + 4 + 3
+    assert Estimator().estimate(two).input_tokens == 2 + 2 * 4 + 3
+    estimator = Estimator()
+    estimator.learn(one, estimator.estimate(one), Usage(input_tokens=8, output_tokens=1))
+    assert estimator.estimate(two).input_tokens == 8 + 1 + 4
+
+
+def test_what_is_read_is_counted_and_what_is_sent_bounds() -> None:
+    call = call_of(Piece("a long text that is sent " * 40, read="word", added_tokens=100))
+    assert Estimator().estimate(call).input_tokens == 1 + 100 + 4 + 3
+    assert bound_input(call.prompt) > 1000
+
+
+def test_a_wrong_guess_for_media_does_not_spoil_the_ratio() -> None:
+    estimator = Estimator()
+    film = call_of(Piece("word " * 100, more_tokens=5000))
+    estimator.learn(film, estimator.estimate(film), Usage(input_tokens=200, output_tokens=1))
+    told = call_of(Piece("word " * 100, more_tokens=5000), Piece("word " * 300))
+    assert 200 + 300 <= estimator.estimate(told).input_tokens <= 200 + 330
+
+
+def test_media_are_counted_anew_for_another_model_and_text_is_not() -> None:
+    counted: list[tuple[str, int]] = []
+
+    def call(model: str) -> Call:
+        def piece(i: int) -> Piece:
+            counted.append((model, i))
+            return Piece("word", more_tokens=1000 * len(model) if i else 0)
+
+        return Call(id="x", provider="openai", model=model, prompt=Prompt((1, 2), piece))
+
+    estimator = Estimator()
+    small, large = estimator.estimate(call("gpt-4o")), estimator.estimate(call("gpt-4o-mini"))
+    assert counted == [("gpt-4o", 0), ("gpt-4o", 1), ("gpt-4o-mini", 1)]
+    assert large.input_tokens - small.input_tokens == 5000
+
+
+def test_an_embedding_has_no_template() -> None:
+    call = call_of(Piece("word " * 10), model="text-embedding-3-small")
+    assert Estimator().estimate(replace(call, kind="embedding")).input_tokens == 11
 
 
 def test_memory_is_bounded() -> None:

@@ -114,6 +114,12 @@ class TestSoundVideoAndDocuments:
             media_tokens("video", provider="google_genai", model=model, detail=detail, seconds=10) == tokens
         )
 
+    def test_frames_of_a_video_as_asked_for(self) -> None:
+        # Billed: 12 frames, 3,096, and a minute of sound.
+        few = media_tokens("video", model="gemini-2.0-flash", seconds=60, fps=0.2)
+        assert few == 12 * 258 + 60 * 32
+        assert media_tokens("video", model="gemini-3-pro", seconds=10, fps=2) == 20 * 70 + 320
+
     @pytest.mark.parametrize(
         ("provider", "model", "a_page"),
         [
@@ -121,13 +127,14 @@ class TestSoundVideoAndDocuments:
             ("google_genai", "", 560),
             ("openai", "gpt-4o", 2105),
             ("openai", "gpt-4o-mini", 1000 + 2833 + 6 * 5667),
+            ("mistralai", "", 1000),
             ("", "", 3000),
         ],
     )
     def test_documents_by_the_page(self, provider: str, model: str, a_page: int) -> None:
         assert media_tokens("file", provider=provider, model=model, pages=7) == 7 * a_page
         assert media_tokens("file", provider=provider, model=model, size_bytes=60_001) == 3 * a_page
-        assert media_tokens("file", provider=provider, model=model) == 10 * a_page
+        assert media_tokens("file", provider=provider, model=model) == 5 * a_page
 
     # What providers reported for real media, never less than estimated here.
     @pytest.mark.parametrize(

@@ -37,8 +37,20 @@ def at_address(
     if url is None and named == "openai":
         # Read by the OpenAI SDK itself, so that the client does not know of it.
         url = os.environ.get("OPENAI_BASE_URL")
+    if named == "google_genai" and _on_vertex(given):
+        return {**metadata, "ls_provider": "google_vertexai"}
     if not url:
         return metadata
     model = text(metadata.get("ls_model_name")) or text(params.get("model")) or ""
     provider = provider_at(named, model, url)
     return metadata if provider == named else {**metadata, "ls_provider": provider}
+
+
+def _on_vertex(given: Mapping[str, Any]) -> bool:
+    """Whether Google's client talks to Vertex AI, decided as langchain-google-genai 4 decides it."""
+    if given.get("vertexai") is not None:
+        return given["vertexai"] is True
+    said = os.environ.get("GOOGLE_GENAI_USE_VERTEXAI", "").lower()
+    if said in {"true", "1", "yes", "false", "0", "no"}:
+        return said in {"true", "1", "yes"}
+    return bool(given.get("project") or given.get("credentials"))

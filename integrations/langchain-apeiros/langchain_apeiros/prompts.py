@@ -10,59 +10,45 @@ from typing import Any, TypeAlias, cast
 from langchain_core.messages import BaseMessage
 
 from apeiros_callbacks.call import Piece, Prompt
+from apeiros_callbacks.parameters import beyond_the_request, described, parameters_piece
 from apeiros_callbacks.reported.plain import items, mapping, text
-from apeiros_callbacks.tokens import image_size, media_tokens
+from apeiros_callbacks.tokens import Template, image_size, inline_text, media_tokens, pdf_pages, template_of
 
 __all__ = ["answer_text", "chat_prompt", "chunk_text", "event_text", "text_prompt", "texts_prompt"]
-
-_ORDERED = (
-    "tools", "functions", "response_format", "output_config", "response_schema", "response_json_schema",
-    "instructions", "prediction", "system", "extra_body",
-)  # fmt: skip
-"""Parameters of a request that the provider reads as part of the input."""
-_SCHEMAS = frozenset(_ORDERED)
-
-_BEYOND = ("previous_response_id", "conversation", "prompt", "container", "cached_content")
-"""Parameters by which the provider reads what it has stored."""
 
 
 def chat_prompt(
     messages: Sequence[BaseMessage], params: Mapping[str, Any], provider: str, model: str
 ) -> Prompt:
-    """The prompt of a chat model: its tool schemas first, then its messages."""
+    """The prompt of a chat model: what its parameters add first, then its messages."""
     marks = [_message_mark(message) for message in messages]
-    media = partial(_media_tokens, provider=provider, model=model)
-    schemas = [] if _SCHEMAS.isdisjoint(params) else [params[name] for name in _ORDERED if params.get(name)]
+
+    def message_piece(i: int) -> Piece:
+        media = partial(_media_tokens, provider=provider, model=model)
+        template = template_of(provider, model)
+        past = template.forgets and any(later.type == "human" for later in messages[i + 1 :])
+        return _message_piece(messages[i], media, template, past=past)
+
     beyond = partial(_beyond, messages, params)
-    if not schemas:
-        return Prompt(tuple(marks), lambda i: _message_piece(messages[i], media), find_beyond=beyond)
-    # One repr serves as mark and as text: schemas are the same objects, or equal, from call to call.
-    described = repr(schemas)
+    asked = described(params)
+    if not asked:
+        return Prompt(tuple(marks), message_piece, find_beyond=beyond)
 
     def piece(i: int) -> Piece:
-        return Piece(described) if i == 0 else _message_piece(messages[i - 1], media)
+        return message_piece(i - 1) if i else parameters_piece(params, asked, provider, model)
 
-    return Prompt((hash(described), *marks), piece, has_tools=True, find_beyond=beyond)
+    return Prompt((hash(asked), *marks), piece, has_tools=True, find_beyond=beyond)
 
 
 def _beyond(messages: Sequence[BaseMessage], params: Mapping[str, Any]) -> tuple[str, ...]:
     """What makes the provider read more than is sent: what it has stored, finds, or is pointed to."""
-    found = [name for name in _BEYOND if params.get(name)]
-    found.extend(
-        f"the tool {kind}"
-        for tool in items(params.get("tools"))
-        if (kind := text(mapping(tool).get("type"))) and not kind.startswith(_OWN_TOOLS)
-    )
+    found = list(beyond_the_request(params))
     for message in messages:
         for block in items(vars(message).get("content")):
             kind = str(mapping(block).get("type"))
             if _MEDIA_KINDS.get(kind, "image") != "image":
                 found.append(f"a part of the type {kind}")  # its tokens are estimated, not bounded
     return tuple(dict.fromkeys(found))
-
-
-# Tools that the caller runs: what they give comes with the next request.
-_OWN_TOOLS = ("function", "custom", "bash_", "text_editor_", "computer_", "memory_")
 
 
 def text_prompt(prompt: object, provider: str = "", model: str = "") -> Prompt:
@@ -106,22 +92,43 @@ Media: TypeAlias = Callable[[str, Mapping[str, Any]], int]
 """The tokens of a content block of some kind of media."""
 
 
-def _message_piece(message: BaseMessage, media: Media) -> Piece:
+def _message_piece(message: BaseMessage, media: Media, template: Template, *, past: bool = False) -> Piece:
     content, calls, aside = vars(message).get("content"), _tool_calls(message), _aside(message)
-    if isinstance(content, str) and not calls and not aside:
+    call_id = text(vars(message).get("tool_call_id"))
+    if isinstance(content, str) and not (calls or aside or call_id):
         return Piece(content)
     parts: list[str] = []
     tokens = _read_content(content, parts, media)
-    parts.extend(f"{call.get('name')}{_json(call.get('args'))}" for call in calls)
-    parts.extend(map(_json, aside))
-    return Piece("\n".join(parts), tokens)
+    said = [f"{call.get('name')}{_json(call.get('args'))}" for call in calls]
+    said.extend(map(_json, aside))
+    sent = "\n".join([*parts, *said, *([call_id] if call_id else [])])
+    added = len(calls) * template.call + (template.result if call_id else 0)
+    if past and (blocks := items(content)):
+        parts.clear()
+        _read_content([block for block in blocks if not _is_thought(block)], parts, media)
+    elif template.signature and not past:
+        added += round(_signatures(message) * template.signature)
+    return Piece(sent, tokens, "\n".join([*parts, *said]), added)
+
+
+def _is_thought(block: object) -> bool:
+    return mapping(block).get("type") in {"thinking", "redacted_thinking", "reasoning"}
+
+
+def _signatures(message: BaseMessage) -> int:
+    """Characters of the thoughts that Google's client sends back: of its tool calls, and of its blocks."""
+    more = mapping(vars(message).get("additional_kwargs"))
+    of_calls = mapping(more.get("__gemini_function_call_thought_signatures__")).values()
+    blocks = map(mapping, items(vars(message).get("content")))
+    of_blocks = (block.get("signature") or mapping(block.get("extras")).get("signature") for block in blocks)
+    return sum(len(signature) for signature in (*of_calls, *of_blocks) if isinstance(signature, str))
 
 
 def _aside(message: BaseMessage) -> list[object]:
-    """What a message says beside its content and its tool calls."""
+    """What a message says beside its content, its tool calls and its ids."""
     fields = vars(message)
     more = mapping(fields.get("additional_kwargs"))
-    said = (*map(fields.get, ("name", "tool_call_id", "invalid_tool_calls")), *map(more.get, _BESIDE))
+    said = (*map(fields.get, ("name", "invalid_tool_calls")), *map(more.get, _BESIDE))
     return [part for part in said if part]
 
 
@@ -147,10 +154,13 @@ _MEDIA_KINDS = {
     "input_image": "image",
     "audio": "audio",
     "input_audio": "audio",
+    "audio_url": "audio",
     "video": "video",
+    "video_url": "video",
     "media": "file",
     "file": "file",
     "document": "file",
+    "document_url": "file",
     "input_file": "file",
 }
 _TEXT_KEYS = (
@@ -166,6 +176,10 @@ def _read_block(block: object, parts: list[str], media: Media) -> int:
     fields = mapping(block)
     block_type = fields.get("type")
     if block_type in _MEDIA_KINDS:
+        written = inline_text(*_mime_and_data(fields))
+        if written is not None:
+            parts.append(written)
+            return 0
         return media(_MEDIA_KINDS[block_type], fields)
     if block_type in _TOOL_CALLS:
         return 0  # the message's own tool_calls say the same
@@ -188,14 +202,13 @@ def _json(value: object) -> str:
 
 def _media_tokens(kind: str, block: Mapping[str, Any], *, provider: str, model: str) -> int:
     """The documented estimate for an image, a sound, a film or a file; never its base64 length."""
-    inner = mapping(block.get(str(block.get("type")))) or mapping(block.get("source")) or block
-    mime = str(inner.get("media_type") or inner.get("mime_type") or inner.get("format") or "")
+    inner = _inner(block)
+    mime, data = _mime_and_data(block)
     named = mime.partition("/")[0]
     kind = named if named in {"image", "audio", "video"} else kind
-    data = next((inner[key] for key in _DATA_KEYS if isinstance(inner.get(key), str)), "")
-    data = data or text(block.get("image_url")) or ""
-    size = image_size(data) if kind == "image" and not data.startswith("http") else None
-    width, height = size or (None, None)
+    inline = bool(data) and not data.startswith(("http", "gs:"))
+    width, height = (image_size(data) if kind == "image" and inline else None) or (None, None)
+    fps = mapping(block.get("video_metadata")).get("fps")
     return media_tokens(
         kind,
         provider=provider,
@@ -203,20 +216,43 @@ def _media_tokens(kind: str, block: Mapping[str, Any], *, provider: str, model: 
         detail=text(inner.get("detail")) or text(block.get("detail")),
         width=width,
         height=height,
-        size_bytes=None if not data or data.startswith("http") else len(data) * 3 // 4,
+        size_bytes=len(data) * 3 // 4 if inline else None,
+        pages=pdf_pages(data) if kind == "file" and inline else None,
+        fps=fps if isinstance(fps, int | float) else None,
     )
 
 
-_DATA_KEYS = ("data", "base64", "url", "file_data")
+def _inner(block: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Where a block keeps its medium: under its own type, under ``source``, or itself."""
+    return mapping(block.get(str(block.get("type")))) or mapping(block.get("source")) or block
+
+
+def _mime_and_data(block: Mapping[str, Any]) -> tuple[str, str]:
+    """The media type of a block, empty where it is not said, and its base64, its URL or its text."""
+    inner = _inner(block)
+    mime = text(inner.get("media_type")) or text(inner.get("mime_type")) or text(inner.get("format")) or ""
+    data = next((inner[key] for key in _DATA_KEYS if text(inner.get(key))), "")
+    if not mime and inner.get("type") == "text":
+        mime = "text/plain"
+    return mime, data
+
+
+_DATA_KEYS = (
+    "data", "base64", "url", "file_data", "file_url", "image_url", "document_url", "video_url", "audio_url",
+    "text",
+)  # fmt: skip
 
 
 def _no_media(kind: str, block: Mapping[str, Any]) -> int:
     return 0
 
 
+_PLAIN = Template()
+
+
 def answer_text(message: object, answer: str) -> str:
     """All that an answer says, to be counted where the provider reported no usage."""
-    return _message_piece(message, _no_media).text if isinstance(message, BaseMessage) else answer
+    return _message_piece(message, _no_media, _PLAIN).text if isinstance(message, BaseMessage) else answer
 
 
 def chunk_text(token: object, chunk: Any) -> str:
