@@ -91,11 +91,12 @@ class Leases:
     def _ask(self, allowance: Allowance, moved: int, now: float, *, leaving: bool) -> Ask | None:
         busy = allowance.held.nano + max(0, allowance.unwritten - moved)
         needs = [want.need for want in allowance.wants]
+        ran_out = any(not want.is_told for want in allowance.wants)
         for want in allowance.wants:
             want.is_told = True
         first, least = busy + sum(needs[:1]), busy + sum(needs)
         has = allowance.granted - moved
-        comfort = 0 if leaving or allowance.limit_nano is None else _comfort(allowance, now)
+        comfort = 0 if leaving or allowance.limit_nano is None else _comfort(allowance, now, ran_out)
         wish = least + comfort
         if comfort and wish < has <= least + 4 * comfort:
             wish = has  # not worth a change
@@ -218,7 +219,7 @@ def _drop(allowance: Allowance) -> None:
         allowance.wants.extend(kept)
 
 
-def _comfort(allowance: Allowance, now: float) -> int:
+def _comfort(allowance: Allowance, now: float, ran_out: bool) -> int:
     """Nano-dollars to have at hand beyond what is needed: what is spent in a moment at the present speed."""
     if allowance.recalled_until > now:
         allowance.comfort = 0
@@ -235,8 +236,9 @@ def _comfort(allowance: Allowance, now: float) -> int:
         return 0
     largest = max([allowance.largest, *(want.need for want in allowance.wants)])
     at_hand = max(_AT_LEAST * largest, int(allowance.rate * _HORIZON))
-    # Who had to wait is given more the next time.
-    allowance.comfort = max(at_hand, 2 * allowance.comfort) if allowance.wants else at_hand
+    if ran_out:  # it was too little
+        at_hand = max(at_hand, 2 * allowance.comfort)
+    allowance.comfort = min(at_hand, allowance.limit_nano or 0)
     return allowance.comfort
 
 

@@ -187,6 +187,8 @@ class Writer:
         try:
             self._write(items)
         except self.store.unstorable:
+            if not items:
+                raise
             for item in items:
                 self._write_alone(item)
         self.inbox.remove_first(len(batch))

@@ -46,6 +46,11 @@ class Server:
             with psycopg.connect(url, autocommit=True) as connection:
                 connection.execute("TRUNCATE apeiros.entry, apeiros.charge, apeiros.scope_total")
 
+    def restart(self) -> None:
+        """End it, with all connections, and start it again."""
+        self._server.stop()
+        self._server.start()
+
     def uri(self, database: str = "postgres") -> str:
         found: str = self._server.get_uri(database=database)
         return found.replace("postgres:@", "postgres@")

@@ -75,7 +75,7 @@ def kill_one(url: str, name: str) -> list[str]:
         finally:
             os._exit(1)
     os.close(write)
-    select.select([read], [], [], random.choice((0.02, 0.2, 1.0)))  # often after the first line
+    select.select([read], [], [], random.choice((0.02, 0.2, 30.0)))  # the last: after the first line
     time.sleep(random.random() / 20)
     os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
