@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias
-from uuid import NAMESPACE_URL, uuid5
+from uuid import uuid4
 
 from apeiros_callbacks.errors import show_amount
 
@@ -47,11 +47,8 @@ class Alert:
     """What the amounts are: US dollars, or ``"calls"`` or ``"tokens"`` of a budget of those."""
     round: int = 1
     """One more after each ``Session.reset``."""
-
-    @property
-    def id(self) -> str:
-        """The same for the same threshold of the same scope, in whatever process it is noticed."""
-        return str(uuid5(NAMESPACE_URL, f"apeiros:alert:{self.name}"))
+    id: str = field(default_factory=lambda: str(uuid4()))
+    """The same however often it is sent, so that who gets it twice can tell."""
 
     @property
     def name(self) -> str:

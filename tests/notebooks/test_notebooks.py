@@ -50,6 +50,16 @@ def test_the_first_notebook_shows_the_refusal() -> None:
     assert any("critical: budget_exceeded" in shown for shown in html)
 
 
+def test_the_notebook_of_customers_stops_one_and_tells_once() -> None:
+    (path,) = (path for path in NOTEBOOKS if path.name == "04_customers_and_months.ipynb")
+    text = "\n".join("".join(shown) for shown in outputs(nbformat.read(path, as_version=4)))
+    assert "budget of $0.35 for customer acme in 2026-11: $0.3015 spent" in text
+    assert "6 requests reached the provider" in text
+    assert "$0.2010 of a cap of $0.35 spent: the alert at $0.20 is reached." in text
+    assert "acme 2026-12 0.1005 of 0.35 ok\nzoo 2026-11 0.402 of 5.0 ok" in text
+    assert '"margin": 0.6885' in text
+
+
 def test_the_second_notebook_steps_down_and_saves() -> None:
     notebook = nbformat.read(NOTEBOOKS[1], as_version=4)
     text = "\n".join("".join(shown) for shown in outputs(notebook))

@@ -98,9 +98,14 @@ def everybody_spends(url: str, endpoint: str) -> list[dict[str, Any]]:
         for number in range(PROCESSES)
     ]
     ended: list[dict[str, Any]] = []
-    for process in running:
-        out, complaints = process.communicate(timeout=600)
-        assert process.returncode == 0, complaints
-        assert "lost with the end" not in complaints
-        ended.append(json.loads(out))
+    try:
+        for process in running:
+            out, complaints = process.communicate(timeout=600)
+            assert process.returncode == 0, complaints
+            assert "lost with the end" not in complaints
+            ended.append(json.loads(out))
+    finally:
+        for process in running:
+            process.kill()
+            process.communicate()
     return ended
