@@ -4,6 +4,7 @@ plain.py      plain data whose shape is another's to change
 reading.py    a report as numbers: what is certain of it, and what cannot be
 bodies.py     the providers' own bodies
 cost.py       what a provider itself says the call cost
+failure.py    what an error says of the call that it ended
 responses.py  a whole response of a provider's own client
 """
 
