@@ -11,6 +11,6 @@ responses.py  a whole response of a provider's own client
 from apeiros_callbacks.reported.bodies import read_body
 from apeiros_callbacks.reported.cost import reported_cost
 from apeiros_callbacks.reported.reading import Reading, reading
-from apeiros_callbacks.reported.responses import Response, read_response
+from apeiros_callbacks.reported.responses import Response, read_response, read_usage
 
-__all__ = ["Reading", "Response", "read_body", "read_response", "reading", "reported_cost"]
+__all__ = ["Reading", "Response", "read_body", "read_response", "read_usage", "reading", "reported_cost"]
