@@ -18,7 +18,9 @@ chunks.py       what a chunk adds to an answer
 streams.py      what a generator of an integration holds
 usage.py        what an answer says about its usage
 ended.py        how a call ended, told from its error
-routing.py      what a wrapper says of its calls
+routing.py      a ladder's steps, and what a wrapper says of its calls
+attempt.py      one try of a wrapper, on one rung
+delegates.py    how a wrapper hands a call on to a model
 ambient.py      instrument() and uninstrument(), which ``apeiros_callbacks`` calls
 demo.py         what ``apeiros demo --framework llama-index`` runs
 """
@@ -26,9 +28,11 @@ demo.py         what ``apeiros demo --framework llama-index`` runs
 import os
 
 from llama_index.callbacks.apeiros.ambient import instrument, uninstrument
+from llama_index.callbacks.apeiros.embedding import BudgetedEmbedding
 from llama_index.callbacks.apeiros.handler import ApeirosHandler
+from llama_index.callbacks.apeiros.llm import BudgetedLLM
 
-__all__ = ["ApeirosHandler", "instrument", "uninstrument"]
+__all__ = ["ApeirosHandler", "BudgetedEmbedding", "BudgetedLLM", "instrument", "uninstrument"]
 
 if os.environ.get("APEIROS_INSTRUMENT") == "1":
     instrument()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import uuid
 from collections.abc import Callable, Iterator
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
@@ -14,6 +15,7 @@ from llama_index.callbacks.apeiros.placing import claim_here, owners
 from llama_index.callbacks.apeiros.requests import Request
 from llama_index.callbacks.apeiros.spans import Span, Spans
 from llama_index.callbacks.apeiros.usage import Answer, has_report, read_cut, read_outcome
+from llama_index.core.instrumentation.span import active_span_id
 
 from apeiros_callbacks import Session
 from apeiros_callbacks.call import Call, Outcome
@@ -21,7 +23,7 @@ from apeiros_callbacks.errors import Refused
 from apeiros_callbacks.forked import in_forked_child
 from apeiros_callbacks.settings import customer_of
 
-__all__ = ["Calls", "calls"]
+__all__ = ["Calls", "calls", "cut_outcome"]
 
 
 class Calls:
@@ -51,7 +53,7 @@ class Calls:
             around.has_call = True
             around.pending.clear()
             for live in [live for live in around.lives if live.request.kind == request.kind]:
-                self._end(around, live, Outcome(ending="unsent"))
+                self.finish(around, live, Outcome(ending="unsent"))
         span.pending.append(request)
 
     def gate(self, span_id: str | None) -> None:
@@ -82,7 +84,7 @@ class Calls:
         span.lives.append(live)
         self._busy[span.id] = span
         if live.claim is not None:
-            live.claim.lives.append(live)
+            live.claim.opened(live)
         return live
 
     # While it is answered
@@ -106,7 +108,9 @@ class Calls:
         if span is None:
             return
         for live in tuple(span.lives):
-            self._end(span, live, self._read(live, lambda live: read_outcome(response, live.call, live.seen)))
+            self.finish(
+                span, live, self._read(live, lambda live: read_outcome(response, live.call, live.seen))
+            )
         while span.pending:  # nothing asked the guard
             self.record(span, span.pending.popleft(), functools.partial(read_outcome, response))
 
@@ -117,12 +121,12 @@ class Calls:
             return
         live = next((live for live in span.lives if live.request.texts == texts), None)
         if live is not None:
-            self._end(span, live, Outcome(ending="answered"))
+            self.finish(span, live, Outcome(ending="answered"))
             return
         request = next((request for request in span.pending if request.texts == texts), None)
         if request is not None:
             span.pending.remove(request)
-            # With a cache, an async batch asks no limiter (core 0.14); a single text that asks none was in it.
+            # An async batch with a cache asks no limiter (core 0.14); a single text that asks none was in it.
             if span.method == "aget_text_embedding_batch":
                 self.record(span, request, lambda _: Outcome(ending="answered"))
 
@@ -130,12 +134,16 @@ class Calls:
         """Release what was held, or settle what is known."""
         several = span.calls_made > 1
         for live in tuple(span.lives):
-            self._end(span, live, self._read(live, lambda live: _cut(live, error, several)))
+            self.finish(span, live, self._read(live, lambda live: cut_outcome(live, error, several=several)))
         while span.pending:
             request = span.pending.popleft()
             if request.kind == "rerank":  # nothing asks before it is sent
-                ending = ending_of_error(error, streaming=False)
-                self.record(span, request, lambda _: Outcome(ending=ending, error=name_of_error(error)))
+                ended = Outcome(ending=ending_of_error(error, streaming=False), error=name_of_error(error))
+                self.record(span, request, functools.partial(_as_it_ended, ended))
+
+    def span_here(self, name: str) -> Span:
+        """The span that this runs in; where there is none, a new one that is in no run."""
+        return self.span(active_span_id.get()) or Span(f"{name}-{uuid.uuid4()}", None, None, {}, {})
 
     def follow(self, span: Span, generator: object) -> None:
         """Hear of a streamed answer's end where no event tells it."""
@@ -146,7 +154,17 @@ class Calls:
     def end(self, span: Span, outcome: Outcome) -> None:
         """Close what is open in a span."""
         for live in tuple(span.lives):
-            self._end(span, live, outcome)
+            self.finish(span, live, outcome)
+
+    def finish(self, span: Span, live: Live, outcome: Outcome) -> None:
+        """Close one call of a span, if it is open."""
+        try:
+            span.lives.remove(live)
+        except ValueError:  # it ended in another thread, or in the collector's
+            return
+        if not span.lives:
+            self._busy.pop(span.id, None)
+        live.close(outcome)
 
     def record(self, span: Span, request: Request, outcome: Callable[[Call], Outcome]) -> None:
         """Write the entry of a call that was made and of which no start was heard."""
@@ -193,19 +211,21 @@ class Calls:
     def _gone(self, span: Span, live: Live) -> None:
         ending = live.ending_of_gone()
         if ending is not None and live in span.lives:
-            self._end(span, live, Outcome(ending=ending, error="abandoned"))
-
-    def _end(self, span: Span, live: Live, outcome: Outcome) -> None:
-        try:
-            span.lives.remove(live)
-        except ValueError:  # it ended in another thread, or in the collector's
-            return
-        if not span.lives:
-            self._busy.pop(span.id, None)
-        live.close(outcome)
+            self.finish(span, live, Outcome(ending=ending, error="abandoned"))
 
 
-def _cut(live: Live, error: BaseException, several: bool) -> Outcome:
+def _as_it_ended(outcome: Outcome, call: Call) -> Outcome:
+    return outcome
+
+
+def cut_outcome(live: Live, error: BaseException, *, several: bool = False) -> Outcome:
+    """How a call ended that raised.
+
+    Args:
+        live: the call.
+        error: what it raised.
+        several: other requests of the same call were made, and one of those may have raised it.
+    """
     kind = live.request.kind
     if kind == "tool":
         # Arguments that do not fit its schema: the tool did not run, and what it costs is not due.

@@ -90,7 +90,8 @@ class _Spans(BaseSpanHandler[BaseSpan]):
         try:
             span = calls.spans.enter(id_, parent_id, instance, bound_args, tags)
             if isinstance(instance, BaseLLM | BaseEmbedding):
-                calls.guard(instance)
+                if not getattr(instance, "is_apeiros", False):
+                    calls.guard(instance)
             elif isinstance(instance, BaseTool):
                 tool_opens(span, instance)
         except Exception as bug:  # noqa: BLE001 - recording must not break the user's chain
@@ -215,7 +216,7 @@ def _fails(event: ExceptionEvent) -> None:
 
 def _embedding_starts(event: EmbeddingStartEvent) -> None:
     span = _span_of(event)
-    if span is not None:
+    if span is not None and not getattr(span.instance, "is_apeiros", False):
         batch = batch_of(span, event.model_dict)
         if batch is not None:
             calls.starts(span, batch)

@@ -16,6 +16,7 @@ from apeiros_callbacks.reported.failure import (
 
 __all__ = ["ending_of_error", "name_of_error"]
 
+_PROVIDERS = ("llama_index.llms.", "llama_index.embeddings.")
 # Modules of LlamaIndex and ours whose functions have the names of an integration's own.
 _NOT_PROVIDERS = ("llama_index.core", "llama_index.callbacks.apeiros", "llama_index_instrumentation")
 _PROVIDERS_OWN = frozenset({
@@ -58,6 +59,8 @@ def name_of_error(error: BaseException) -> str:
 
 
 def _is_providers_own(module: str, function: str) -> bool:
+    if module.startswith(_PROVIDERS):
+        return True
     return function in _PROVIDERS_OWN and not module.startswith(_NOT_PROVIDERS)
 
 

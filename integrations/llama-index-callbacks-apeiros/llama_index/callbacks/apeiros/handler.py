@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from llama_index.callbacks.apeiros.dispatch import listen
 from llama_index.callbacks.apeiros.placing import made
@@ -113,7 +113,7 @@ class ApeirosHandler(BaseCallbackHandler):
         """Whether it is in a ``with`` block."""
         return self.entered > 0
 
-    def __enter__(self) -> ApeirosHandler:
+    def __enter__(self) -> Self:
         self.is_placed = True
         self.entered += 1
         enter(self.session)
@@ -125,7 +125,7 @@ class ApeirosHandler(BaseCallbackHandler):
         self.entered -= 1
         leave(self.session)
 
-    async def __aenter__(self) -> ApeirosHandler:
+    async def __aenter__(self) -> Self:
         return self.__enter__()
 
     async def __aexit__(

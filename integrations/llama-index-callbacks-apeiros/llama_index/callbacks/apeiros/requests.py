@@ -14,11 +14,12 @@ from apeiros_callbacks.entry import EntryKind
 from apeiros_callbacks.reported.plain import count, mapping, text
 from apeiros_callbacks.routing import Rung
 
-__all__ = ["Request"]
+__all__ = ["MAXIMA", "Request"]
 
-_MAXIMA = (
+MAXIMA = (
     "max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens", "num_predict",
 )  # fmt: skip
+"""What integrations call the most that a call may write, for one choice."""
 
 
 class Request:
@@ -112,7 +113,7 @@ class Request:
             return None
         declared = [
             _positive(value)
-            for name in _MAXIMA
+            for name in MAXIMA
             for value in (self.options.get(name), own.get(name), getattr(self.instance, name, None))
         ]
         return max((most for most in declared if most is not None), default=None)

@@ -1,29 +1,106 @@
-"""What a wrapper says of the calls that it makes."""
+"""A ladder of models, and what a wrapper says of the calls that it makes on one of its rungs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from apeiros_callbacks.errors import Refused
-from apeiros_callbacks.routing import Rung
+from llama_index.callbacks.apeiros.endpoints import model_of
+from llama_index.callbacks.apeiros.placing import claim_here
+from llama_index.core.llms import LLM
+
+from apeiros_callbacks.errors import ConfigError, Refused
+from apeiros_callbacks.routing import Ladder, Rung
 
 if TYPE_CHECKING:
     from llama_index.callbacks.apeiros.handler import ApeirosHandler
     from llama_index.callbacks.apeiros.live import Live
 
-__all__ = ["Claim"]
+__all__ = ["Claim", "Step", "claiming", "steps_of"]
 
 
 class Claim:
     """Goes with each call of a wrapper: whose it is, and what is heard of it."""
 
-    __slots__ = ("agent", "handler", "lives", "rung", "stop")
+    __slots__ = ("agent", "handler", "routed_why", "rung", "stop")
 
-    def __init__(self, handler: ApeirosHandler, agent: str | None = None, rung: Rung | None = None) -> None:
+    def __init__(self, handler: ApeirosHandler, agent: str | None, rung: Rung | None) -> None:
         self.handler = handler
         self.agent = agent
         self.rung = rung
-        self.lives: list[Live] = []
-        """The calls that were opened."""
+        self.routed_why = ""
+        """Why the rung above was left, as the first call was told that was opened."""
         self.stop: Refused | None = None
         """Why the stream is to be cut."""
+
+    def opened(self, live: Live) -> None:
+        """Note a call that was opened under it. A gate and what it stood for are one call in two."""
+        for session, open_call in live.opened:
+            if session is self.handler.session:
+                open_call.routed_why = self.routed_why = open_call.routed_why or self.routed_why
+
+    def stays(self) -> None:
+        """Keep to this rung: what is made of the call cannot go to another model any more."""
+        if self.rung is not None:
+            self.rung = self.rung._replace(at=self.rung.at[: self.rung.place])
+
+
+@contextmanager
+def claiming(claim: Claim) -> Iterator[None]:
+    """Make the calls of this thread or task the claim's."""
+    token = claim_here.set(claim)
+    try:
+        yield
+    finally:
+        claim_here.reset(token)
+
+
+class Step(NamedTuple):
+    """A model on its rung; alone, it has none."""
+
+    model: LLM
+    rung: Rung | None
+    place: int
+    """Where it is among all models of the wrapper."""
+
+
+def steps_of(
+    model: LLM | Ladder[LLM], ladder: Ladder[LLM] | Mapping[str, Ladder[LLM]] | None
+) -> Mapping[str, list[Step]]:
+    """The models to try, by agent; ``"*"`` for any other.
+
+    Raises:
+        ConfigError: something is no LlamaIndex model.
+    """
+    ladders: Mapping[str, Ladder[LLM] | LLM]
+    if isinstance(ladder, Mapping):
+        ladders = {"*": model, **ladder}
+    else:
+        ladders = {"*": model if ladder is None else ladder}
+    found: dict[str, list[Step]] = {}
+    place = 0
+    for agent, models in ladders.items():
+        rungs = models.models if isinstance(models, Ladder) else (models,)
+        at = models.at if isinstance(models, Ladder) else ()
+        preferred = name_of(rungs[0])
+        steps: list[Step] = []
+        for i, one in enumerate(rungs):
+            rung = Rung(at, i, preferred) if at else None
+            steps.append(Step(_model(one), rung, place))
+            place += 1
+        found[agent] = steps
+    return found
+
+
+def name_of(model: Any) -> str:
+    """A model's name, as the entries of its calls have it."""
+    return model_of(model, {})
+
+
+def _model(given: object) -> LLM:
+    if not isinstance(given, LLM):
+        raise ConfigError(f"BudgetedLLM takes LlamaIndex models, got {type(given).__name__}")
+    if getattr(given, "is_apeiros", False):
+        raise ConfigError("a BudgetedLLM is in a BudgetedLLM: give the models themselves")
+    return given

@@ -23,9 +23,9 @@ from llama_index.core.prompts import BasePromptTemplate
 from pydantic import BaseModel
 
 from apeiros_callbacks.call import Call, Outcome, Prompt
-from apeiros_callbacks.reported.plain import items, mapping
+from apeiros_callbacks.reported.plain import count, items, mapping
 
-__all__ = ["record_silent_call", "silent_request"]
+__all__ = ["record_silent_call", "silent_outcome", "silent_request"]
 
 _ASKS = frozenset({
     "chat", "achat", "stream_chat", "astream_chat",
@@ -33,6 +33,9 @@ _ASKS = frozenset({
     "predict", "apredict", "stream", "astream",
     "structured_predict", "astructured_predict", "stream_structured_predict", "astream_structured_predict",
 })  # fmt: skip
+
+
+_ANTHROPIC_WRITES = 8192
 
 
 def record_silent_call(
@@ -49,9 +52,9 @@ def record_silent_call(
     request = silent_request(instance, span.args)
     gate = next((around for around in span.ancestors() if around.lives), None)
     if gate is not None and gate.lives[-1].request.kind == "llm":
-        calls.end(gate, _outcome(gate.lives[-1].call, result, error))
+        calls.end(gate, silent_outcome(gate.lives[-1].call, result, error))
     else:
-        calls.record(span, request, lambda call: _outcome(call, result, error))
+        calls.record(span, request, lambda call: silent_outcome(call, result, error))
 
 
 def silent_request(instance: BaseLLM, args: Mapping[str, Any]) -> Request:
@@ -59,6 +62,9 @@ def silent_request(instance: BaseLLM, args: Mapping[str, Any]) -> Request:
     options = dict(mapping(args.get("llm_kwargs")) or mapping(args.get("kwargs")))
     if (output := args.get("output_cls")) is not None:
         options["output_format"] = output.model_json_schema() if _is_model(output) else output
+        if any(made.__module__.startswith("llama_index.llms.anthropic") for made in type(instance).__mro__):
+            # Whatever the model's own maximum is (llms-anthropic 0.12).
+            options["max_tokens"] = max(_ANTHROPIC_WRITES, count(options.get("max_tokens")) or 0)
 
     def prompt(provider: str, model: str) -> Prompt:
         asked = args.get("prompt")
@@ -85,7 +91,8 @@ def _is_lazy(result: object) -> bool:
     return frame is not None and str(frame.f_globals.get("__name__")).startswith("llama_index.core.")
 
 
-def _outcome(call: Call, result: object, error: BaseException | None) -> Outcome:
+def silent_outcome(call: Call, result: object, error: BaseException | None = None) -> Outcome:
+    """What is known of a call by what its method gave, or raised."""
     if error is not None:
         return Outcome(ending=ending_of_error(error, streaming=False), error=name_of_error(error))
     if isinstance(result, ChatResponse | CompletionResponse):

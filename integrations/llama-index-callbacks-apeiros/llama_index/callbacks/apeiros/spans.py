@@ -31,8 +31,8 @@ class Span:
     """One call of a method that LlamaIndex reports, from its start; what comes inside may outlive it."""
 
     __slots__ = (
-        "agent", "args", "batches", "calls_made", "has_call", "id", "instance", "latest_agent", "lives", "method",
-        "owners", "parent", "pending", "root", "tags",
+        "agent", "args", "batches", "calls_made", "has_call", "id", "instance", "latest_agent", "lives",
+        "method", "owners", "parent", "pending", "root", "tags",
     )  # fmt: skip
 
     def __init__(
@@ -78,10 +78,7 @@ class Span:
     @property
     def top(self) -> Span:
         """The outermost span of the run."""
-        found = self
-        for found in self.ancestors():
-            pass
-        return found
+        return next(iter(deque(self.ancestors(), maxlen=1)), self)
 
     def agent_here(self) -> str | None:
         """Who is at work: the agent of the nearest step, or of the last step of the nearest run."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import gc
+import inspect
 from collections.abc import Iterator
-from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
+from types import AsyncGeneratorType, FrameType, GeneratorType
 from typing import Any
 
 from apeiros_callbacks.call import Ending
 
-__all__ = ["close_connections", "connections", "inner_of", "unread_ending"]
+__all__ = ["aclose_sources", "close_sources", "inner_of", "sources", "unread_ending"]
 
 _DEEPEST = 6
-_GENERATORS = (GeneratorType, AsyncGeneratorType, CoroutineType)
 _CLIENTS = ("chat", "completions", "responses", "messages")
 
 
@@ -33,29 +33,40 @@ def unread_ending(generator: object) -> Ending:
     return "unsent" if any(hasattr(value, name) for value in variables for name in _CLIENTS) else "lost"
 
 
-def connections(generator: object) -> list[Any]:
-    """The streams of the provider's SDK that a suspended generator reads from.
+def sources(generator: object) -> list[Any]:
+    """What a suspended generator reads from: generators, the nearest first, then streams of an SDK.
 
     An OpenAI stream and its own generator hold each other (openai 2.54): closing what reads from them leaves
-    the connection open until the garbage collector comes, and the provider goes on writing.
+    the connection open until the garbage collector comes, and the provider goes on writing. And what raises
+    keeps the generators that it went through for as long as somebody keeps the error.
     """
-    found: list[Any] = []
+    generators: list[Any] = []
+    connections: list[Any] = []
     level: list[object] = [generator]
     for _ in range(_DEEPEST):
         inside = [held for one in level for held in _held(one)]
-        found.extend(one for one in inside if _is_connection(one) and callable(getattr(one, "close", None)))
-        level = [one for one in inside if isinstance(one, _GENERATORS)]
+        connections.extend(one for one in inside if _is_connection(one) and hasattr(one, "close"))
+        level = [one for one in inside if isinstance(one, GeneratorType | AsyncGeneratorType)]
+        generators.extend(level)
         if not level:
             break
-    return found
+    return [*generators, *connections]
 
 
-def close_connections(found: list[Any]) -> None:
+def close_sources(found: list[Any]) -> None:
     """Close what a sync generator read from, after it was closed itself."""
-    for connection in found:
-        connection.close()
-    if not found:
+    for source in found:
+        source.close()
+    if not any(_is_connection(source) for source in found):
         gc.collect()  # of an SDK that is not known here: as the collector would, but now
+
+
+async def aclose_sources(found: list[Any]) -> None:
+    """The same, of an async generator."""
+    for source in found:
+        closing = source.aclose() if isinstance(source, AsyncGeneratorType) else source.close()
+        if inspect.isawaitable(closing):
+            await closing
 
 
 def _held(generator: object) -> Iterator[object]:
