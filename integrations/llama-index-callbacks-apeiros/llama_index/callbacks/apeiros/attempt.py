@@ -8,6 +8,12 @@ from contextvars import Token
 from types import TracebackType
 from typing import Any
 
+from llama_index.core.base.llms.types import ChatResponse, CompletionResponse
+from llama_index.core.llms import LLM
+
+from apeiros_callbacks.call import Outcome
+from apeiros_callbacks.errors import ModelDowngrade
+from apeiros_callbacks.settings import customer_of
 from llama_index.callbacks.apeiros.calls import calls
 from llama_index.callbacks.apeiros.delegates import asked_for_usage, clamped, request_of
 from llama_index.callbacks.apeiros.placing import claim_here
@@ -15,12 +21,6 @@ from llama_index.callbacks.apeiros.routing import Claim, Step, claiming
 from llama_index.callbacks.apeiros.silent import silent_outcome
 from llama_index.callbacks.apeiros.spans import Span
 from llama_index.callbacks.apeiros.streams import aclose_sources, close_sources, sources
-from llama_index.core.base.llms.types import ChatResponse, CompletionResponse
-from llama_index.core.llms import LLM
-
-from apeiros_callbacks.call import Outcome
-from apeiros_callbacks.errors import ModelDowngrade
-from apeiros_callbacks.settings import customer_of
 
 __all__ = ["PLACE", "Attempt"]
 

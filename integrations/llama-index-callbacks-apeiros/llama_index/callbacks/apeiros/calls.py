@@ -8,13 +8,6 @@ from collections.abc import Callable, Iterator
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
-from llama_index.callbacks.apeiros.ended import ending_of_error, name_of_error
-from llama_index.callbacks.apeiros.guard import Guard
-from llama_index.callbacks.apeiros.live import Live
-from llama_index.callbacks.apeiros.placing import claim_here, owners
-from llama_index.callbacks.apeiros.requests import Request
-from llama_index.callbacks.apeiros.spans import Span, Spans
-from llama_index.callbacks.apeiros.usage import Answer, has_report, read_cut, read_outcome
 from llama_index.core.instrumentation.span import active_span_id
 
 from apeiros_callbacks import Session
@@ -22,6 +15,13 @@ from apeiros_callbacks.call import Call, Outcome
 from apeiros_callbacks.errors import Refused
 from apeiros_callbacks.forked import in_forked_child
 from apeiros_callbacks.settings import customer_of
+from llama_index.callbacks.apeiros.ended import ending_of_error, name_of_error
+from llama_index.callbacks.apeiros.guard import Guard
+from llama_index.callbacks.apeiros.live import Live
+from llama_index.callbacks.apeiros.placing import claim_here, owners
+from llama_index.callbacks.apeiros.requests import Request
+from llama_index.callbacks.apeiros.spans import Span, Spans
+from llama_index.callbacks.apeiros.usage import Answer, has_report, read_cut, read_outcome
 
 __all__ = ["Calls", "calls", "cut_outcome"]
 

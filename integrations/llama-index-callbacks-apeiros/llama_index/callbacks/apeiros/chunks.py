@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from llama_index.callbacks.apeiros.usage import Answer
-
 from apeiros_callbacks.reported.plain import items, mapping
+from llama_index.callbacks.apeiros.usage import Answer
 
 __all__ = ["chunk_text"]
 

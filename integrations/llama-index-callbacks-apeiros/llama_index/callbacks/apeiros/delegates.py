@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from llama_index.callbacks.apeiros.prompts import chat_prompt, text_prompt
-from llama_index.callbacks.apeiros.requests import MAXIMA, Request
-from llama_index.callbacks.apeiros.silent import silent_request
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms import LLM
 from llama_index.core.tools import BaseTool
 
 from apeiros_callbacks.reported.plain import count, mapping
+from llama_index.callbacks.apeiros.prompts import chat_prompt, text_prompt
+from llama_index.callbacks.apeiros.requests import MAXIMA, Request
+from llama_index.callbacks.apeiros.silent import silent_request
 
 __all__ = ["LEAST_OUTPUT", "asked_for_usage", "clamped", "request_of", "with_tools"]
 

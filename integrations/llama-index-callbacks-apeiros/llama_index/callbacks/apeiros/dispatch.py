@@ -12,14 +12,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from llama_index.callbacks.apeiros.calls import calls
-from llama_index.callbacks.apeiros.chunks import chunk_text
-from llama_index.callbacks.apeiros.placing import is_watched
-from llama_index.callbacks.apeiros.prompts import chat_prompt, has_cache_marks, text_prompt
-from llama_index.callbacks.apeiros.requests import Request
-from llama_index.callbacks.apeiros.silent import record_silent_call
-from llama_index.callbacks.apeiros.spans import Span
-from llama_index.callbacks.apeiros.work import batch_of, rerank_request, tool_opens
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.instrumentation import get_dispatcher
@@ -41,6 +33,14 @@ from llama_index.core.instrumentation.span_handlers import BaseSpanHandler
 from llama_index.core.tools import BaseTool
 
 from apeiros_callbacks.call import Outcome
+from llama_index.callbacks.apeiros.calls import calls
+from llama_index.callbacks.apeiros.chunks import chunk_text
+from llama_index.callbacks.apeiros.placing import is_watched
+from llama_index.callbacks.apeiros.prompts import chat_prompt, has_cache_marks, text_prompt
+from llama_index.callbacks.apeiros.requests import Request
+from llama_index.callbacks.apeiros.silent import record_silent_call
+from llama_index.callbacks.apeiros.spans import Span
+from llama_index.callbacks.apeiros.work import batch_of, rerank_request, tool_opens
 
 __all__ = ["listen"]
 

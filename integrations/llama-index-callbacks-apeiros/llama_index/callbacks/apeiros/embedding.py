@@ -6,17 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from llama_index.callbacks.apeiros.calls import calls, cut_outcome
-from llama_index.callbacks.apeiros.guard import Guard
-from llama_index.callbacks.apeiros.handler import ApeirosHandler
-from llama_index.callbacks.apeiros.routing import Claim, claiming
-from llama_index.callbacks.apeiros.work import embedding_request
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from pydantic import PrivateAttr, SerializeAsAny
 
 from apeiros_callbacks import Session
 from apeiros_callbacks.call import Outcome
 from apeiros_callbacks.errors import ConfigError
+from llama_index.callbacks.apeiros.calls import calls, cut_outcome
+from llama_index.callbacks.apeiros.guard import Guard
+from llama_index.callbacks.apeiros.handler import ApeirosHandler
+from llama_index.callbacks.apeiros.routing import Claim, claiming
+from llama_index.callbacks.apeiros.work import embedding_request
 
 __all__ = ["BudgetedEmbedding"]
 

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from llama_index.callbacks.apeiros.dispatch import listen
-from llama_index.callbacks.apeiros.placing import made
 from llama_index.core.callbacks import CBEventType
 from llama_index.core.callbacks.base_handler import BaseCallbackHandler
 
@@ -20,6 +18,8 @@ from apeiros_callbacks.policy import Choice
 from apeiros_callbacks.prices import UnknownPricePolicy
 from apeiros_callbacks.scoping import Per
 from apeiros_callbacks.settings import Customer, session_of
+from llama_index.callbacks.apeiros.dispatch import listen
+from llama_index.callbacks.apeiros.placing import made
 
 __all__ = ["ApeirosHandler"]
 

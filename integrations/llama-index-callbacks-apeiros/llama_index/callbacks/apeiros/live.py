@@ -7,11 +7,10 @@ from collections.abc import Callable
 from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
-from llama_index.callbacks.apeiros.streams import inner_of, unread_ending
-
 from apeiros_callbacks import Session
 from apeiros_callbacks.call import Call, Ending, OpenCall, Outcome
 from apeiros_callbacks.errors import Refused
+from llama_index.callbacks.apeiros.streams import inner_of, unread_ending
 
 if TYPE_CHECKING:
     from llama_index.callbacks.apeiros.requests import Request

@@ -5,11 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from llama_index.callbacks.apeiros.attempt import PLACE, Attempt
-from llama_index.callbacks.apeiros.calls import calls
-from llama_index.callbacks.apeiros.delegates import with_tools
-from llama_index.callbacks.apeiros.handler import ApeirosHandler
-from llama_index.callbacks.apeiros.routing import Claim, Step, steps_of
 from llama_index.core.base.llms.types import (
     ChatMessage,
     ChatResponse,
@@ -26,6 +21,11 @@ from pydantic import PrivateAttr, SerializeAsAny
 from apeiros_callbacks import Session
 from apeiros_callbacks.reported.plain import text
 from apeiros_callbacks.routing import Ladder
+from llama_index.callbacks.apeiros.attempt import PLACE, Attempt
+from llama_index.callbacks.apeiros.calls import calls
+from llama_index.callbacks.apeiros.delegates import with_tools
+from llama_index.callbacks.apeiros.handler import ApeirosHandler
+from llama_index.callbacks.apeiros.routing import Claim, Step, steps_of
 
 __all__ = ["BudgetedLLM"]
 

@@ -15,12 +15,12 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import llama_index.core
-from llama_index.callbacks.apeiros.guard import Guard
 from llama_index.core import Settings
 
 from apeiros_callbacks import Session
 from apeiros_callbacks.current import current_session
 from apeiros_callbacks.settings import Customer
+from llama_index.callbacks.apeiros.guard import Guard
 
 if TYPE_CHECKING:
     from llama_index.callbacks.apeiros.handler import ApeirosHandler

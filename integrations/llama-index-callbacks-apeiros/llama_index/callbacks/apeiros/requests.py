@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from llama_index.callbacks.apeiros.endpoints import model_of, provider_of
-from llama_index.callbacks.apeiros.prompts import text_prompt
-from llama_index.callbacks.apeiros.spans import Span
-
 from apeiros_callbacks.call import Call, Prompt
 from apeiros_callbacks.entry import EntryKind
 from apeiros_callbacks.reported.plain import count, mapping, text
 from apeiros_callbacks.routing import Rung
+from llama_index.callbacks.apeiros.endpoints import model_of, provider_of
+from llama_index.callbacks.apeiros.prompts import text_prompt
+from llama_index.callbacks.apeiros.spans import Span
 
 __all__ = ["MAXIMA", "Request"]
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from llama_index.callbacks.apeiros.endpoints import model_of
-from llama_index.callbacks.apeiros.placing import claim_here
 from llama_index.core.llms import LLM
 
 from apeiros_callbacks.errors import ConfigError, Refused
 from apeiros_callbacks.routing import Ladder, Rung
+from llama_index.callbacks.apeiros.endpoints import model_of
+from llama_index.callbacks.apeiros.placing import claim_here
 
 if TYPE_CHECKING:
     from llama_index.callbacks.apeiros.handler import ApeirosHandler

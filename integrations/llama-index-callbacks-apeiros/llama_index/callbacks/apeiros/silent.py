@@ -11,12 +11,6 @@ from collections.abc import Mapping
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
-from llama_index.callbacks.apeiros.calls import calls
-from llama_index.callbacks.apeiros.ended import ending_of_error, name_of_error
-from llama_index.callbacks.apeiros.prompts import chat_prompt, text_prompt
-from llama_index.callbacks.apeiros.requests import Request
-from llama_index.callbacks.apeiros.spans import Span
-from llama_index.callbacks.apeiros.usage import read_outcome
 from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.base.llms.types import ChatResponse, CompletionResponse
 from llama_index.core.prompts import BasePromptTemplate
@@ -24,6 +18,12 @@ from pydantic import BaseModel
 
 from apeiros_callbacks.call import Call, Outcome, Prompt
 from apeiros_callbacks.reported.plain import count, items, mapping
+from llama_index.callbacks.apeiros.calls import calls
+from llama_index.callbacks.apeiros.ended import ending_of_error, name_of_error
+from llama_index.callbacks.apeiros.prompts import chat_prompt, text_prompt
+from llama_index.callbacks.apeiros.requests import Request
+from llama_index.callbacks.apeiros.spans import Span
+from llama_index.callbacks.apeiros.usage import read_outcome
 
 __all__ = ["record_silent_call", "silent_outcome", "silent_request"]
 

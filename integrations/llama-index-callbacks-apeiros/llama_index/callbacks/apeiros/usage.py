@@ -19,7 +19,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from llama_index.callbacks.apeiros.prompts import answer_text
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, CompletionResponse
 
 from apeiros_callbacks.call import Call, Ending, Outcome
@@ -28,6 +27,7 @@ from apeiros_callbacks.reported.cost import reported_cost
 from apeiros_callbacks.reported.plain import mapping, text
 from apeiros_callbacks.reported.reading import Reading
 from apeiros_callbacks.reported.responses import read_usage, searches
+from llama_index.callbacks.apeiros.prompts import answer_text
 
 __all__ = ["Answer", "has_report", "read_cut", "read_outcome"]
 

@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llama_index.callbacks.apeiros.calls import calls
-from llama_index.callbacks.apeiros.prompts import texts_prompt
-from llama_index.callbacks.apeiros.requests import Request
-from llama_index.callbacks.apeiros.spans import Span
 from llama_index.core.instrumentation.events.rerank import ReRankStartEvent
 from llama_index.core.schema import QueryBundle
 from llama_index.core.storage.kvstore import SimpleKVStore
@@ -17,6 +13,10 @@ from llama_index.core.tools import BaseTool
 from apeiros_callbacks.call import Outcome, Piece, Prompt
 from apeiros_callbacks.errors import Refused
 from apeiros_callbacks.reported.plain import count, items
+from llama_index.callbacks.apeiros.calls import calls
+from llama_index.callbacks.apeiros.prompts import texts_prompt
+from llama_index.callbacks.apeiros.requests import Request
+from llama_index.callbacks.apeiros.spans import Span
 
 __all__ = ["batch_of", "embedding_request", "rerank_request", "tool_opens"]
 
