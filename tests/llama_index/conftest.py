@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -39,7 +40,7 @@ def serve() -> Iterator[Serve]:
 def run() -> Iterator[Callable[..., Any]]:
     """Run coroutines on one event loop: a client keeps its connections, which belong to a loop."""
     with asyncio.Runner() as runner:
-        yield runner.run
+        yield lambda coroutine: runner.run(coroutine, context=contextvars.copy_context())
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from apeiros_callbacks.prices import UnknownPricePolicy
 from apeiros_callbacks.scoping import Per
 from apeiros_callbacks.settings import Customer, session_of
 from llama_index.callbacks.apeiros.dispatch import listen
-from llama_index.callbacks.apeiros.placing import made
+from llama_index.callbacks.apeiros.placing import entered, left, made
 
 __all__ = ["ApeirosHandler"]
 
@@ -102,28 +102,21 @@ class ApeirosHandler(BaseCallbackHandler):
             strict=strict,
             enforce=enforce,
         )
-        self.entered = 0
         self.is_placed = False
         """It was found in a place where it belongs: a callback manager, a ``with`` block, a wrapper."""
         listen()
         made(self)
 
-    @property
-    def is_entered(self) -> bool:
-        """Whether it is in a ``with`` block."""
-        return self.entered > 0
-
     def __enter__(self) -> Self:
-        self.is_placed = True
-        self.entered += 1
+        entered(self)
         enter(self.session)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.entered -= 1
         leave(self.session)
+        left(self)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from llama_index.callbacks.apeiros.handler import ApeirosHandler
     from llama_index.callbacks.apeiros.routing import Claim
 
-__all__ = ["Owner", "claim_here", "is_watched", "made", "owners", "switch"]
+__all__ = ["Owner", "claim_here", "entered", "is_watched", "left", "made", "owners", "switch"]
 
 
 class Owner(NamedTuple):
@@ -43,7 +44,8 @@ _made_here: ContextVar[weakref.ref[ApeirosHandler] | None] = ContextVar(
     "apeiros_llama_index_made", default=None
 )
 _all: weakref.WeakSet[ApeirosHandler] = weakref.WeakSet()
-_entered: weakref.WeakKeyDictionary[Session, ApeirosHandler] = weakref.WeakKeyDictionary()
+_entered: weakref.WeakKeyDictionary[Session, list[weakref.ref[ApeirosHandler]]] = weakref.WeakKeyDictionary()
+"""Handlers in ``with`` blocks; one may be in several, and several may share a session."""
 _newest: list[weakref.ref[ApeirosHandler]] = []
 
 
@@ -67,7 +69,18 @@ def made(handler: ApeirosHandler) -> None:
     reference = weakref.ref(handler)
     _made_here.set(reference)
     _newest[:] = [reference]
-    _entered[handler.session] = handler
+
+
+def entered(handler: ApeirosHandler) -> None:
+    """Note that a handler's session is current because of it."""
+    handler.is_placed = True
+    _entered.setdefault(handler.session, []).append(weakref.ref(handler))
+
+
+def left(handler: ApeirosHandler) -> None:
+    """Note the end of that."""
+    with suppress(ValueError):
+        _entered.get(handler.session, []).remove(weakref.ref(handler))
 
 
 def owners(instance: object, run: Sequence[Owner] = ()) -> Sequence[Owner]:
@@ -79,10 +92,10 @@ def owners(instance: object, run: Sequence[Owner] = ()) -> Sequence[Owner]:
     """
     claim = claim_here.get()
     session = current_session()
-    here = None if session is None else _entered.get(session)
     found: list[ApeirosHandler] = [] if claim is None else [claim.handler]
-    if here is not None and here.is_entered:
-        found.append(here)
+    for reference in _entered.get(session, ())[-1:] if session is not None else ():
+        if (here := reference()) is not None:
+            found.append(here)
     found.extend(_attached(instance))
     if not found:
         if run:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from llama_index.core.llms import LLM
 
 from apeiros_callbacks.errors import ConfigError, Refused
-from apeiros_callbacks.routing import Ladder, Rung
-from llama_index.callbacks.apeiros.endpoints import model_of
+from apeiros_callbacks.routing import Ladder, Rung, RungModel
+from llama_index.callbacks.apeiros.endpoints import model_of, provider_of
 from llama_index.callbacks.apeiros.placing import claim_here
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Claim:
     def stays(self) -> None:
         """Keep to this rung: what is made of the call cannot go to another model any more."""
         if self.rung is not None:
-            self.rung = self.rung._replace(at=self.rung.at[: self.rung.place])
+            self.rung = self.rung._replace(at=self.rung.at[: self.rung.place], below=())
 
 
 @contextmanager
@@ -81,21 +81,33 @@ def steps_of(
     found: dict[str, list[Step]] = {}
     place = 0
     for agent, models in ladders.items():
-        rungs = models.models if isinstance(models, Ladder) else (models,)
-        at = models.at if isinstance(models, Ladder) else ()
-        preferred = name_of(rungs[0])
-        steps: list[Step] = []
-        for i, one in enumerate(rungs):
-            rung = Rung(at, i, preferred) if at else None
-            steps.append(Step(_model(one), rung, place))
-            place += 1
-        found[agent] = steps
+        chosen = models.models if isinstance(models, Ladder) else (models,)
+        rungs = _rungs(models) if isinstance(models, Ladder) else [None]
+        found[agent] = [
+            Step(_model(one), rung, place + i)
+            for i, (one, rung) in enumerate(zip(chosen, rungs, strict=True))
+        ]
+        place += len(chosen)
     return found
 
 
-def name_of(model: Any) -> str:
-    """A model's name, as the entries of its calls have it."""
-    return model_of(model, {})
+def _rungs(ladder: Ladder[LLM]) -> list[Rung]:
+    known = [_known(_model(model)) for model in ladder.models]
+    return [
+        Rung(
+            ladder.at,
+            place,
+            preferred=known[0].model,
+            below=tuple(known[place + 1 :]),
+            takes_tools=known[place].takes_tools,
+        )
+        for place in range(len(known))
+    ]
+
+
+def _known(model: LLM) -> RungModel:
+    name = model_of(model, {})
+    return RungModel(provider_of(model, name, {}), name, model.metadata.is_function_calling_model)
 
 
 def _model(given: object) -> LLM:
