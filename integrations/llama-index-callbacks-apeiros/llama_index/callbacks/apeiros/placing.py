@@ -93,9 +93,8 @@ def owners(instance: object, run: Sequence[Owner] = ()) -> Sequence[Owner]:
     claim = claim_here.get()
     session = current_session()
     found: list[ApeirosHandler] = [] if claim is None else [claim.handler]
-    for reference in _entered.get(session, ())[-1:] if session is not None else ():
-        if (here := reference()) is not None:
-            found.append(here)
+    around = [] if session is None else _entered.get(session, [])
+    found.extend(handler for handler in (reference() for reference in around[-1:]) if handler is not None)
     found.extend(_attached(instance))
     if not found:
         if run:

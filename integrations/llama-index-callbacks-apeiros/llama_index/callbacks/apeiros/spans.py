@@ -112,7 +112,9 @@ class Spans:
         """Note a span. What a generator runs inside belongs to whoever made the generator."""
         parent = None if parent_id is None else self._spans.get(parent_id)
         if self._lazy and isinstance(instance, BaseLLM):
-            parent = self._maker_around() or parent
+            maker = self._maker_around()
+            if maker is not None and (parent is None or maker not in (parent, *parent.ancestors())):
+                parent = maker
         arguments = {} if args is None else args.arguments
         span = Span(id_, parent, instance, arguments, tags or {})
         if span.method == "run_agent_step":

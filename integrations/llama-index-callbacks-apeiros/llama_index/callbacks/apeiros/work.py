@@ -29,7 +29,11 @@ def tool_opens(span: Span, tool: BaseTool) -> None:
     A program that has a model fill in a class shows it as a tool: that is no work of its own.
     """
     around = span.parent
-    if around is not None and (around.instance is tool or around.id.startswith(_PROGRAMS)):
+    if around is not None and around.instance is tool:
+        return
+    if around is not None and around.method in _ASKING:
+        around = around.parent
+    if around is not None and around.id.startswith(_PROGRAMS):
         return
     request = Request(
         tool, lambda *_: _NO_PROMPT, kind="tool", model=tool.metadata.name or "tool", provider=""
@@ -40,6 +44,7 @@ def tool_opens(span: Span, tool: BaseTool) -> None:
         calls.record(span, request, lambda _: Outcome(ending="answered"))
 
 
+_ASKING = frozenset({"predict_and_call", "apredict_and_call"})
 _PROGRAMS = ("FunctionCallingProgram.", "OpenAIPydanticProgram.")
 
 
