@@ -309,7 +309,7 @@ def test_a_reranker_is_an_entry() -> None:
 
 
 def test_a_refusal_that_a_tool_swallows_is_not_sent_again_in_the_run(serve: Any, run: Any) -> None:
-    dear = "word " * 300
+    dear = "word " * 3_000
     tried: list[BaseException] = []
 
     def nested(question: str) -> str:

@@ -238,4 +238,4 @@ def cut_outcome(live: Live, error: BaseException, *, several: bool = False) -> O
 
 
 calls = Calls()
-in_forked_child(calls.start_afresh)
+in_forked_child(calls)

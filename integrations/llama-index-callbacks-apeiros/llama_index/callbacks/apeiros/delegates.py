@@ -35,7 +35,7 @@ def request_of(model: LLM, args: Mapping[str, Any]) -> Request:
     options = {name: value for name, value in args.items() if name not in _SENT}
     if isinstance(prompt := args.get("prompt"), str):
         return Request(model, lambda *_: text_prompt(prompt), options)
-    messages = list(args.get("messages") or args.get("chat_history") or ())
+    messages: list[ChatMessage] = list(args.get("messages") or args.get("chat_history") or ())
     if (asked := args.get("user_msg")) is not None:
         messages.append(asked if isinstance(asked, ChatMessage) else ChatMessage(content=str(asked)))
     tools: Sequence[BaseTool] = args.get("tools") or ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -19,6 +19,10 @@ from llama_index.callbacks.apeiros.routing import Claim, claiming
 from llama_index.callbacks.apeiros.work import embedding_request
 
 __all__ = ["BudgetedEmbedding"]
+
+
+def _is_model(given: object) -> bool:
+    return isinstance(given, BaseEmbedding) and not getattr(given, "is_apeiros", False)
 
 
 class BudgetedEmbedding(BaseEmbedding):
@@ -48,13 +52,13 @@ class BudgetedEmbedding(BaseEmbedding):
     def __init__(
         self, embedding: BaseEmbedding, handler: ApeirosHandler | None = None, **settings: Any
     ) -> None:
-        if not isinstance(embedding, BaseEmbedding) or getattr(embedding, "is_apeiros", False):
+        if not _is_model(embedding):
             raise ConfigError(
                 f"BudgetedEmbedding takes a LlamaIndex embedding model, got {type(embedding).__name__}"
             )
         limiter = embedding.rate_limiter
         super().__init__(
-            embedding=embedding,
+            embedding=embedding,  # type: ignore[call-arg] # LlamaIndex's models are made of their fields
             model_name=embedding.model_name,
             embed_batch_size=embedding.embed_batch_size,
             callback_manager=embedding.callback_manager,
@@ -105,7 +109,7 @@ class BudgetedEmbedding(BaseEmbedding):
             return await self.embedding._aget_text_embeddings(texts)
 
     @contextmanager
-    def _counted(self, texts: list[str]) -> Iterator[None]:
+    def _counted(self, texts: list[str]) -> Generator[None]:
         """Open a call, and close it however it ends."""
         span = calls.span_here(self.class_name())
         with claiming(Claim(self._handler, None, None)):

@@ -129,11 +129,13 @@ class BudgetedLLM(FunctionCallingLLM):
 
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """See `LLM.chat`."""
-        return self._call("chat", {"messages": messages, **kwargs})
+        answer: ChatResponse = self._call("chat", {"messages": messages, **kwargs})
+        return answer
 
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """See `LLM.achat`."""
-        return await self._acall("achat", {"messages": messages, **kwargs})
+        answer: ChatResponse = await self._acall("achat", {"messages": messages, **kwargs})
+        return answer
 
     def stream_chat(
         self, messages: Sequence[ChatMessage], **kwargs: Any
@@ -149,11 +151,17 @@ class BudgetedLLM(FunctionCallingLLM):
 
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """See `LLM.complete`."""
-        return self._call("complete", {"prompt": prompt, "formatted": formatted, **kwargs})
+        answer: CompletionResponse = self._call(
+            "complete", {"prompt": prompt, "formatted": formatted, **kwargs}
+        )
+        return answer
 
     async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """See `LLM.acomplete`."""
-        return await self._acall("acomplete", {"prompt": prompt, "formatted": formatted, **kwargs})
+        answer: CompletionResponse = await self._acall(
+            "acomplete", {"prompt": prompt, "formatted": formatted, **kwargs}
+        )
+        return answer
 
     def stream_complete(
         self, prompt: str, formatted: bool = False, **kwargs: Any
@@ -171,11 +179,13 @@ class BudgetedLLM(FunctionCallingLLM):
 
     def chat_with_tools(self, tools: Sequence[BaseTool], *args: Any, **kwargs: Any) -> ChatResponse:
         """See `FunctionCallingLLM.chat_with_tools`."""
-        return self._call("chat_with_tools", with_tools(tools, args, kwargs))
+        answer: ChatResponse = self._call("chat_with_tools", with_tools(tools, args, kwargs))
+        return answer
 
     async def achat_with_tools(self, tools: Sequence[BaseTool], *args: Any, **kwargs: Any) -> ChatResponse:
         """See `FunctionCallingLLM.achat_with_tools`."""
-        return await self._acall("achat_with_tools", with_tools(tools, args, kwargs))
+        answer: ChatResponse = await self._acall("achat_with_tools", with_tools(tools, args, kwargs))
+        return answer
 
     def stream_chat_with_tools(
         self, tools: Sequence[BaseTool], *args: Any, **kwargs: Any

@@ -121,13 +121,18 @@ def _attached(instance: object) -> Iterator[ApeirosHandler]:
             guard.seen.add(handler)
         # A query engine puts another manager in the place of the model's own (core 0.14).
         own = own or list(guard.seen)
-    for handler in (*own, *_among(Settings._callback_manager)):
+    for handler in (*own, *_among(_of_settings())):
         handler.is_placed = True
         yield handler
     everywhere: Any = llama_index.core.global_handler
     if getattr(everywhere, "is_apeiros", False):
         everywhere.is_placed = True
         yield everywhere
+
+
+def _of_settings() -> Any:
+    # Read as it is: the property makes a manager where there is none.
+    return Settings._callback_manager  # pyright: ignore[reportPrivateUsage]
 
 
 def _among(manager: Any) -> Iterator[ApeirosHandler]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -47,7 +47,7 @@ class Claim:
 
 
 @contextmanager
-def claiming(claim: Claim) -> Iterator[None]:
+def claiming(claim: Claim) -> Generator[None]:
     """Make the calls of this thread or task the claim's."""
     token = claim_here.set(claim)
     try:

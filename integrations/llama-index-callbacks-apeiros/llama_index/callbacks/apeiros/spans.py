@@ -154,7 +154,7 @@ class Spans:
             frame = getattr(generator, "gi_frame", None) or getattr(generator, "ag_frame", None)
             if frame is not None:
                 frames[id(frame)] = span
-        here: FrameType | None = sys._getframe(1)
+        here: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
         for _ in range(_DEEPEST):
             if here is None:
                 return None

@@ -49,7 +49,7 @@ _NO_READING = Reading()
 
 def has_report(response: Answer) -> bool:
     """Whether a chunk of a stream may carry a report of usage. Asked for each chunk."""
-    raw = response.raw
+    raw: Any = response.raw
     if raw.__class__ is dict:
         return any(raw.get(place[0]) is not None for place in _PLACES) or _of_message(response) is not None
     return any(getattr(raw, place[0], None) is not None for place in _PLACES)
