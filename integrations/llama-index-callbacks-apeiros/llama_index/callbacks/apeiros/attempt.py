@@ -21,6 +21,7 @@ from llama_index.callbacks.apeiros.routing import Claim, Step, claiming
 from llama_index.callbacks.apeiros.silent import silent_outcome
 from llama_index.callbacks.apeiros.spans import Span
 from llama_index.callbacks.apeiros.streams import aclose_sources, close_sources, sources
+from llama_index.callbacks.apeiros.waiting import may_wait, waited
 
 __all__ = ["PLACE", "Attempt"]
 
@@ -83,6 +84,12 @@ class Attempt:
             args = {**args, "chat_history": list(args["chat_history"])}  # some integrations add to it
         return model, args
 
+    async def aprepared(self, *, streams: bool = False) -> tuple[LLM, dict[str, Any]]:
+        """The same, on an event loop."""
+        if streams and may_wait():
+            self._claim.later = []
+        return await waited(functools.partial(self.prepared, streams=streams))
+
     def answered(self, answer: Any) -> Any:
         """Close what was held here, and note which model answered."""
         if self._is_gated:
@@ -128,6 +135,7 @@ class Attempt:
                     except StopAsyncIteration:
                         is_over = True
                         return
+                await self._count()
                 if (stop := self._claim.stop) is not None:
                     self._claim.stop = None
                     held = sources(stream)
@@ -143,6 +151,12 @@ class Attempt:
                 await stream.aclose()
                 await aclose_sources(held)
             self._left()
+
+    async def _count(self) -> None:
+        """Count the pieces that came, and let other tasks run while money is waited for."""
+        pieces, self._claim.later = self._claim.later, [] if may_wait() else None
+        for live, text in pieces or ():
+            await waited(functools.partial(live.count, text), functools.partial(live.count, ""))
 
     def _left(self) -> None:
         if self._is_gated:

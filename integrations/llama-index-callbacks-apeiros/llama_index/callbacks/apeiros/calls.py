@@ -63,8 +63,15 @@ class Calls:
             Refused: it is not to be sent.
         """
         span = self.span(span_id)
-        if span is not None and span.pending:
-            self.open(span, span.pending.popleft())
+        if span is None or not span.pending:
+            return
+        request = span.pending[0]
+        try:
+            self.open(span, request)
+        except Refused:
+            span.pending.remove(request)
+            raise
+        span.pending.remove(request)  # not before: where money is waited for, this runs again
 
     def open(self, span: Span, request: Request) -> Live | None:
         """Open a call in each session that it belongs to; None where it belongs to none.
@@ -187,12 +194,13 @@ class Calls:
         claim = claim_here.get()
         top = span.top
         top.owners = whose = owners(request.instance, top.owners)
-        span.calls_made += 1
-        call_id = span.id if span.calls_made == 1 else f"{span.id}/{span.calls_made}"
+        if not request.id:
+            span.calls_made += 1
+            request.id = span.id if span.calls_made == 1 else f"{span.id}/{span.calls_made}"
         for session, customer in whose:
             make = functools.partial(
                 request.call,
-                call_id,
+                request.id,
                 span,
                 None if claim is None else claim.agent,
                 functools.partial(customer_of, customer, span.tags, session),
@@ -231,7 +239,7 @@ def cut_outcome(live: Live, error: BaseException, *, several: bool = False) -> O
         # Arguments that do not fit its schema: the tool did not run, and what it costs is not due.
         is_misfit = type(error).__name__ == "ValidationError"
         return Outcome(ending="failed" if is_misfit else "answered", error=name_of_error(error))
-    ending = ending_of_error(error, streaming=live.chunks > 0)
+    ending = ending_of_error(error, streaming=live.chunks > 0, around=live.around)
     if kind == "embedding" and several and ending in {"failed", "unsent"}:
         ending = "cut"  # another batch failed or was refused; this one may have been answered
     return read_cut(ending, name_of_error(error), live.call, live.seen, cached=live.request.cached)

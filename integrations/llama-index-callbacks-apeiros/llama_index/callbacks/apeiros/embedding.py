@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, ClassVar
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
@@ -15,7 +16,10 @@ from apeiros_callbacks.errors import ConfigError
 from llama_index.callbacks.apeiros.calls import calls, cut_outcome
 from llama_index.callbacks.apeiros.guard import Guard
 from llama_index.callbacks.apeiros.handler import ApeirosHandler
+from llama_index.callbacks.apeiros.live import Live
 from llama_index.callbacks.apeiros.routing import Claim, claiming
+from llama_index.callbacks.apeiros.spans import Span
+from llama_index.callbacks.apeiros.waiting import waited
 from llama_index.callbacks.apeiros.work import embedding_request
 
 __all__ = ["BudgetedEmbedding"]
@@ -85,40 +89,44 @@ class BudgetedEmbedding(BaseEmbedding):
         return self._handler.session
 
     def _get_query_embedding(self, query: str) -> Embedding:
-        with self._counted([query]):
+        with self._counted(self._opened([query])):
             return self.embedding._get_query_embedding(query)
 
     async def _aget_query_embedding(self, query: str) -> Embedding:
-        with self._counted([query]):
+        with self._counted(await waited(partial(self._opened, [query]))):
             return await self.embedding._aget_query_embedding(query)
 
     def _get_text_embedding(self, text: str) -> Embedding:
-        with self._counted([text]):
+        with self._counted(self._opened([text])):
             return self.embedding._get_text_embedding(text)
 
     async def _aget_text_embedding(self, text: str) -> Embedding:
-        with self._counted([text]):
+        with self._counted(await waited(partial(self._opened, [text]))):
             return await self.embedding._aget_text_embedding(text)
 
     def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        with self._counted(texts):
+        with self._counted(self._opened(texts)):
             return self.embedding._get_text_embeddings(texts)
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        with self._counted(texts):
+        with self._counted(await waited(partial(self._opened, texts))):
             return await self.embedding._aget_text_embeddings(texts)
 
-    @contextmanager
-    def _counted(self, texts: list[str]) -> Generator[None]:
-        """Open a call, and close it however it ends."""
+    def _opened(self, texts: list[str]) -> tuple[Span, Live | None]:
         span = calls.span_here(self.class_name())
         with claiming(Claim(self._handler, None, None)):
-            live = calls.open(span, embedding_request(self.embedding, texts))
+            return span, calls.open(span, embedding_request(self.embedding, texts))
+
+    @contextmanager
+    def _counted(self, opened: tuple[Span, Live | None]) -> Generator[None]:
+        """Close what was opened, however it ends."""
+        span, live = opened
+        outcome = Outcome(ending="answered")
         try:
             yield
         except BaseException as error:  # also a cancelled task, and a person who interrupts
-            if live is not None:
-                calls.finish(span, live, cut_outcome(live, error))
+            outcome = outcome if live is None else cut_outcome(live, error)
             raise
-        if live is not None:
-            calls.finish(span, live, Outcome(ending="answered"))
+        finally:
+            if live is not None:
+                calls.finish(span, live, outcome)

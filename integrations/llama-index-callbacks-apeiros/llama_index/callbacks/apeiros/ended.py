@@ -34,21 +34,22 @@ _CALLING_THE_SDK = frozenset({
 })  # fmt: skip
 
 
-def ending_of_error(error: BaseException, *, streaming: bool) -> Ending:
+def ending_of_error(error: BaseException, *, streaming: bool, around: int = 0) -> Ending:
     """Say how a call ended that raised.
 
     Args:
         error: what it raised.
         streaming: whether part of the answer arrived before.
+        around: what was being handled when the call started, by `handled_here`.
     """
     if streaming:
         return "cut"
     if isinstance(error, Refused):
         return "unsent"
     if isinstance(error, asyncio.CancelledError):
-        return "unsent" if cancelled_before_sending(error, _is_providers_own) else "cut"
+        return "unsent" if cancelled_before_sending(error, _is_providers_own, around) else "cut"
     status = http_status(error)
-    if (status is not None and status >= 400) or never_connected(error):
+    if (status is not None and status >= 400) or never_connected(error, around):
         return "failed"
     return "unsent" if _is_of_the_request(error) else "cut"
 

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.instrumentation.span import active_span_id
 from llama_index.core.rate_limiter import BaseRateLimiter
+
+from llama_index.callbacks.apeiros.waiting import waited
 
 if TYPE_CHECKING:
     from llama_index.callbacks.apeiros.handler import ApeirosHandler
@@ -43,7 +46,7 @@ class Guard(BaseRateLimiter):
 
     async def async_acquire(self, num_tokens: int = 0) -> None:
         """The same, on an event loop."""
-        self.gate(active_span_id.get())
+        await waited(partial(self.gate, active_span_id.get()))
         if self.inner is not None:
             await self.inner.async_acquire(num_tokens)
 

@@ -18,6 +18,7 @@ from apeiros_callbacks.policy import Choice
 from apeiros_callbacks.prices import UnknownPricePolicy
 from apeiros_callbacks.scoping import Per
 from apeiros_callbacks.settings import Customer, session_of
+from apeiros_callbacks.waiting import LedgerDownPolicy
 from llama_index.callbacks.apeiros.dispatch import listen
 from llama_index.callbacks.apeiros.placing import entered, left, made
 
@@ -57,6 +58,9 @@ class ApeirosHandler(BaseCallbackHandler):
         strict: hold the most that a call can cost, so that the budget is never passed; a call without
             ``max_tokens`` is refused.
         enforce: False watches only: what would be refused is logged and goes on.
+        on_ledger_down: ``"refuse"`` or ``"allow"`` a customer's call while the ledger that keeps its cap
+            cannot be asked.
+        ledger_timeout: the most that one call waits for the ledger, in seconds; an event loop awaits it.
 
     Raises:
         ConfigError: a setting is not valid, or belongs to the session that is given.
@@ -85,6 +89,8 @@ class ApeirosHandler(BaseCallbackHandler):
         on: Mapping[str, Choice] | None = None,
         strict: bool = False,
         enforce: bool = True,
+        on_ledger_down: LedgerDownPolicy = "refuse",
+        ledger_timeout: float = 5.0,
     ) -> None:
         # What happens is heard of from the dispatcher; as a callback it only marks whose calls are whose.
         super().__init__(event_starts_to_ignore=_ALL_EVENTS, event_ends_to_ignore=_ALL_EVENTS)
@@ -101,6 +107,8 @@ class ApeirosHandler(BaseCallbackHandler):
             on=on,
             strict=strict,
             enforce=enforce,
+            on_ledger_down=on_ledger_down,
+            ledger_timeout=ledger_timeout,
         )
         self.is_placed = False
         """It was found in a place where it belongs: a callback manager, a ``with`` block, a wrapper."""

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from apeiros_callbacks import Session
 from apeiros_callbacks.call import Call, Ending, OpenCall, Outcome
 from apeiros_callbacks.errors import Refused
+from apeiros_callbacks.reported.failure import handled_here
 from llama_index.callbacks.apeiros.streams import inner_of, unread_ending
+from llama_index.callbacks.apeiros.waiting import may_wait
 
 if TYPE_CHECKING:
     from llama_index.callbacks.apeiros.requests import Request
@@ -23,11 +25,13 @@ __all__ = ["Live"]
 class Live:
     """One call, open in one session or more."""
 
-    __slots__ = ("chunks", "claim", "inner", "life", "opened", "request", "seen", "unread")
+    __slots__ = ("around", "chunks", "claim", "inner", "life", "opened", "request", "seen", "unread")
 
     def __init__(self, request: Request, claim: Claim | None) -> None:
         self.request = request
         self.claim = claim
+        self.around = handled_here()
+        """What was being handled when it started: not what ended it."""
         self.opened: list[tuple[Session, OpenCall]] = []
         self.chunks = 0
         self.seen: Answer | None = None
@@ -44,7 +48,18 @@ class Live:
     def grow(self, text: str) -> None:
         """Count a piece of the answer. Whoever made the call is told when it is to be cut."""
         claim = self.claim
+        if claim is not None and claim.later is not None:
+            claim.later.append((self, text))
+        else:
+            self.count(text)
+
+    def count(self, text: str) -> None:
+        """Count a piece of the answer now."""
+        claim = self.claim
         for session, open_call in self.opened:
+            if claim is None and open_call.call.customer is not None and may_wait():
+                open_call.take_text(text)  # nothing can be cut, and nothing is waited for
+                continue
             try:
                 session.grow_call(open_call, text, can_cut=claim is not None)
             except Refused as stop:

@@ -274,7 +274,7 @@ class BudgetedLLM(FunctionCallingLLM):
     async def _acall(self, method: str, args: dict[str, Any]) -> Any:
         for attempt in self._attempts(args):
             with attempt:
-                model, given = attempt.prepared()
+                model, given = await attempt.aprepared()
                 return attempt.answered(await getattr(model, method)(**given))
         raise AssertionError("the last rung is never left")
 
@@ -288,7 +288,7 @@ class BudgetedLLM(FunctionCallingLLM):
     async def _astream(self, method: str, args: dict[str, Any]) -> AsyncGenerator[Any, None]:
         for attempt in self._attempts(args):
             with attempt:
-                model, given = attempt.prepared(streams=True)
+                model, given = await attempt.aprepared(streams=True)
                 return attempt.aread(await getattr(model, method)(**given))
         raise AssertionError("the last rung is never left")
 

@@ -35,16 +35,16 @@ def chat_prompt(
     marks = [_mark(message) for message in messages]
     media = partial(_media_tokens, provider=provider, model=model)
     schemas = [options[name] for name in _SCHEMAS if options.get(name)]
-    beyond = _beyond(messages, options)
+    beyond = partial(_beyond, messages, options)
     if not schemas:
-        return Prompt(tuple(marks), lambda i: _piece(messages[i], media), beyond=beyond)
+        return Prompt(tuple(marks), lambda i: _piece(messages[i], media), find_beyond=beyond)
     # One repr serves as mark and as text: schemas are the same objects, or equal, from call to call.
     described = repr(schemas)
 
     def piece(i: int) -> Piece:
         return Piece(described) if i == 0 else _piece(messages[i - 1], media)
 
-    return Prompt((hash(described), *marks), piece, has_tools=True, beyond=beyond)
+    return Prompt((hash(described), *marks), piece, has_tools=True, find_beyond=beyond)
 
 
 def text_prompt(prompt: str) -> Prompt:

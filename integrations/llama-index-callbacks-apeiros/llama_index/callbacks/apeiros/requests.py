@@ -36,7 +36,7 @@ class Request:
         cached: the prompt marks what its provider is to cache.
     """
 
-    __slots__ = ("cached", "instance", "kind", "model", "options", "prompt", "provider", "texts")
+    __slots__ = ("cached", "id", "instance", "kind", "model", "options", "prompt", "provider", "texts")
 
     def __init__(
         self,
@@ -58,6 +58,8 @@ class Request:
         self.kind: EntryKind = kind
         self.model = model or text(self.options.get("model")) or model_of(instance, known)
         self.provider = provider_of(instance, self.model, known) if provider is None else provider
+        self.id = ""
+        """Its id in the ledger, from its first try on."""
         self.texts = texts
         """What is embedded."""
         self.cached = cached

@@ -23,12 +23,14 @@ __all__ = ["Claim", "Step", "claiming", "steps_of"]
 class Claim:
     """Goes with each call of a wrapper: whose it is, and what is heard of it."""
 
-    __slots__ = ("agent", "handler", "routed_why", "rung", "stop")
+    __slots__ = ("agent", "handler", "later", "routed_why", "rung", "stop")
 
     def __init__(self, handler: ApeirosHandler, agent: str | None, rung: Rung | None) -> None:
         self.handler = handler
         self.agent = agent
         self.rung = rung
+        self.later: list[tuple[Live, str]] | None = None
+        """Pieces to be counted where money may be awaited; None: each is counted as it comes."""
         self.routed_why = ""
         """Why the rung above was left, as the first call was told that was opened."""
         self.stop: Refused | None = None

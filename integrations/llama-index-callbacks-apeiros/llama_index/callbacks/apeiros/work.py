@@ -10,7 +10,7 @@ from llama_index.core.schema import QueryBundle
 from llama_index.core.storage.kvstore import SimpleKVStore
 from llama_index.core.tools import BaseTool
 
-from apeiros_callbacks.call import Outcome, Piece, Prompt
+from apeiros_callbacks.call import NO_PROMPT, Outcome
 from apeiros_callbacks.errors import Refused
 from apeiros_callbacks.reported.plain import count, items
 from llama_index.callbacks.apeiros.calls import calls
@@ -19,8 +19,6 @@ from llama_index.callbacks.apeiros.requests import Request
 from llama_index.callbacks.apeiros.spans import Span
 
 __all__ = ["batch_of", "embedding_request", "rerank_request", "tool_opens"]
-
-_NO_PROMPT = Prompt((), lambda _: Piece(""))
 
 
 def tool_opens(span: Span, tool: BaseTool) -> None:
@@ -36,7 +34,7 @@ def tool_opens(span: Span, tool: BaseTool) -> None:
     if around is not None and around.id.startswith(_PROGRAMS):
         return
     request = Request(
-        tool, lambda *_: _NO_PROMPT, kind="tool", model=tool.metadata.name or "tool", provider=""
+        tool, lambda *_: NO_PROMPT, kind="tool", model=tool.metadata.name or "tool", provider=""
     )
     try:
         calls.open(span, request)
