@@ -74,11 +74,11 @@ class Calls:
         if self._scoping.is_limited and self._watch.enforces:
             raise GateFailed(bug) from bug
 
-    def grow(self, open_call: OpenCall, text: str) -> None:
+    def grow(self, open_call: OpenCall, text: str, *, can_cut: bool = True) -> None:
         """Note a piece of an answer, and hold more when it outgrows the estimate, or raise."""
         open_call.take_text(text)
         if open_call.estimate is not None and open_call.may_exceed_hold():
-            self._gate.extend(open_call, open_call.estimate)
+            self._gate.extend(open_call, open_call.estimate, can_cut=can_cut)
 
     def close(self, call_id: str, outcome: Outcome) -> Entry | None:
         """Settle a call and write its entry. Never raises."""

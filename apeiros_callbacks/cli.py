@@ -29,10 +29,11 @@ register(app)
 OVER_BUDGET = 3
 """Exit code of a command whose point is that a budget holds, when the budget was passed."""
 
-NOT_YET = frozenset({"llama-index"})
-"""Frameworks whose adapter has no handler yet."""
+_ADAPTERS = {"langchain": "langchain-apeiros", "llama-index": "llama-index-callbacks-apeiros"}
 
-_INSTALL = 'From a clone of the project: pip install . "./integrations/langchain-apeiros[demo]"'
+
+def _how_to_install(framework: str) -> str:
+    return f'From a clone of the project: pip install . "./integrations/{_ADAPTERS[framework]}[demo]"'
 
 
 def _show_version(wanted: bool) -> None:
@@ -55,9 +56,7 @@ def _options(
 
 @app.command()
 def demo(
-    framework: Annotated[
-        str, typer.Option(help="langchain; llama-index is not supported yet.")
-    ] = "langchain",
+    framework: Annotated[str, typer.Option(help="langchain or llama-index.")] = "langchain",
     model: Annotated[
         str | None,
         typer.Option(help="A real model, such as openai:gpt-5-nano, with its key in the environment."),
@@ -74,22 +73,15 @@ def demo(
     console = Console()
     errors = Console(stderr=True)
     adapters = {point.name: point for point in entry_points(group="apeiros_callbacks.adapters")}
-    if framework in NOT_YET:
-        _stop(errors, f"{framework} is not supported yet. Use --framework langchain.")
-    if framework not in {*adapters, "langchain"}:
-        names = ", ".join(sorted({*adapters, "langchain"} - NOT_YET))
-        _stop(
-            errors,
-            f"There is no framework {framework!r}. The names are: {names}; "
-            f"{', '.join(sorted(NOT_YET))} is not supported yet.",
-        )
+    if framework not in _ADAPTERS:
+        _stop(errors, f"There is no framework {framework!r}. The names are: {', '.join(_ADAPTERS)}.")
     point = adapters.get(framework)
     if point is None:
-        _stop(errors, f"The adapter for {framework} is not installed. {_INSTALL}")
+        _stop(errors, f"The adapter for {framework} is not installed. {_how_to_install(framework)}")
     try:
         demonstration = importlib.import_module(f"{point.value}.demo")
     except ModuleNotFoundError as missing:
-        _stop(errors, f"The demo needs {missing.name!r}. {_INSTALL}")
+        _stop(errors, f"The demo needs {missing.name!r}. {_how_to_install(framework)}")
     try:
         over = demonstration.run(console, model=model, budget=budget)
     except ApeirosError as problem:

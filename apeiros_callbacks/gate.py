@@ -164,11 +164,11 @@ class Gate:
         """Nothing held for a call that goes on unjudged; what it costs is charged all the same."""
         return Passed(Hold((), _NOTHING), self._scoping.accounts(call))
 
-    def extend(self, open_call: OpenCall, estimate: Estimate) -> None:
+    def extend(self, open_call: OpenCall, estimate: Estimate, *, can_cut: bool = True) -> None:
         """Hold more for an answer that outgrows its estimate.
 
         Raises:
-            BudgetExceeded: the budget is reached.
+            BudgetExceeded: the budget is reached, and the stream can be cut.
         """
         call = open_call.call
         output = open_call.count_output(partial(count_answer, call))
@@ -187,9 +187,12 @@ class Gate:
                 break
         if over is None:
             return
-        if self._refuses(call, over, open_call.hold.need):
+        if can_cut and self._refuses(call, over, open_call.hold.need):
             raise over
-        if open_call.held_output < output:  # a function of the user's lets it pass
+        if not can_cut and not open_call.watched:
+            self._refuses(call, over, open_call.hold.need, goes_on=True)
+            open_call.watched = True
+        if open_call.held_output < output:  # nothing cuts it, or a function of the user's lets it pass
             self._accounts.extend(open_call.hold, need, force=True)
             open_call.held_output = output
 
@@ -323,10 +326,10 @@ class Gate:
         if again is not None and self._refuses(call, again.refusal, again.need):
             raise again.refusal
 
-    def _refuses(self, call: Call, refusal: BudgetExceeded, need: Need) -> bool:
+    def _refuses(self, call: Call, refusal: BudgetExceeded, need: Need, *, goes_on: bool = False) -> bool:
         """Note that a call passes a budget: its finding, its root run. True when it is refused for that."""
         refusal.advice = refusal.advice or _ADVICE.get(refusal.unit, "")
-        refusal.was_sent = not self._raises
+        refusal.was_sent = goes_on or not self._raises
         action = self._watch.budget_exceeded(refusal, call)
         if not self._enforces:
             logger.warning("not enforced: %s", refusal)

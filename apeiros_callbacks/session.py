@@ -205,13 +205,19 @@ class Session:
         """
         self._calls.check_failed(bug)
 
-    def grow_call(self, open_call: OpenCall, text: str) -> None:
+    def grow_call(self, open_call: OpenCall, text: str, *, can_cut: bool = True) -> None:
         """Note a piece of an answer that streams in, and hold more when it outgrows the estimate.
+
+        Args:
+            open_call: the call.
+            text: the piece.
+            can_cut: False where the framework cannot end the stream: that it passes the budget is then only
+                noted, and its run is refused the next call.
 
         Raises:
             BudgetExceeded: the budget is reached; the stream must be cut. The caller closes the call.
         """
-        self._calls.grow(open_call, text)
+        self._calls.grow(open_call, text, can_cut=can_cut)
 
     def would_refuse(self, call: Call) -> BudgetExceeded | None:
         """What `open_call` would refuse a call with now, for want of money. Nothing is held or noted."""

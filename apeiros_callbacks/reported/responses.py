@@ -14,7 +14,7 @@ from apeiros_callbacks.reported.bodies import read_body
 from apeiros_callbacks.reported.plain import items, mapping, text
 from apeiros_callbacks.reported.reading import Reading, tokens
 
-__all__ = ["Response", "read_response", "split_total"]
+__all__ = ["Response", "read_response", "read_usage", "searches", "split_total"]
 
 _NO_READING = Reading()
 _OF_OPENAI = re.compile(r"(gpt-|chatgpt-|o\d|ft:)")
@@ -62,7 +62,7 @@ def read_response(response: object, *, model: str = "") -> Response:
     if reading.usage is None:
         reading = _from_total(reading, body)
     else:
-        web, files = _searches(whole, body, model)
+        web, files = searches(whole, body, model)
         if web or files:
             usage = replace(reading.usage, web_searches=web, file_searches=files)
             reading = replace(reading, usage=usage)
@@ -77,6 +77,25 @@ def read_response(response: object, *, model: str = "") -> Response:
         speed=text(body.get("speed")),
         text="\n".join(_texts(_answers(whole))) if reading.usage is None else "",
     )
+
+
+def read_usage(report: object, *, model: str = "") -> tuple[Mapping[str, Any], Reading]:
+    """Read a report of usage alone: an object of a provider's SDK, or the same as plain data.
+
+    Args:
+        report: the report.
+        model: the model that answered.
+
+    Returns:
+        The report as plain data, and what it says; both are empty when it is of no shape known here.
+
+    Example:
+        >>> body, read = read_usage({"prompt_token_count": 7, "candidates_token_count": 2})
+        >>> read.usage.total_tokens
+        9
+    """
+    body = _in_rest_words(_plain(report))
+    return body, read_body(body, model=model) or _NO_READING
 
 
 def split_total(total: int) -> tuple[int, int]:
@@ -109,9 +128,13 @@ def _body(whole: Mapping[str, Any]) -> Mapping[str, Any]:
     """The report of usage in a response."""
     for place in ("usage", "usageMetadata", "usage_metadata"):
         if body := _plain(whole.get(place)):
-            # Google's SDK and its REST API name the same counts in two ways.
-            return mapping(_camel(body)) if "prompt_token_count" in body else body
+            return _in_rest_words(body)
     return whole if "prompt_eval_count" in whole else {}  # Ollama
+
+
+def _in_rest_words(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Google's SDK and its REST API name the same counts in two ways."""
+    return mapping(_camel(body)) if "prompt_token_count" in body else body
 
 
 def _camel(value: object) -> object:
@@ -152,7 +175,7 @@ def _from_total(reading: Reading, body: Mapping[str, Any]) -> Reading:
     return Reading(None, read, written)
 
 
-def _searches(whole: Mapping[str, Any], body: Mapping[str, Any], model: str) -> tuple[int, int]:
+def searches(whole: Mapping[str, Any], body: Mapping[str, Any], model: str) -> tuple[int, int]:
     """Web and file searches that the provider ran for the call and bills apart from its tokens."""
     calls = [mapping(item) for item in items(whole.get("output"))]  # OpenAI's responses
     calls = [call for call in calls if call.get("status") != "failed"]

@@ -59,7 +59,7 @@ def test_a_budget_below_the_first_call_sends_none() -> None:
 
 
 def test_the_reason_has_the_digits_that_tell_it() -> None:
-    from langchain_apeiros.demo import shortfall
+    from apeiros_callbacks.demonstration import shortfall
 
     numbers = (Decimal(part) for part in ("0.002", "0.0019", "0", "0.00010004"))
     assert shortfall(BudgetExceeded("session s", "usd", *numbers)) == (
@@ -70,8 +70,11 @@ def test_the_reason_has_the_digits_that_tell_it() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["demo", "--framework", "llama-index"], "llama-index is not supported yet."),
-        (["demo", "--framework", "foo"], "There is no framework 'foo'. The names are: langchain;"),
+        (["demo", "--framework", "llama-index"], "./integrations/llama-index-callbacks-apeiros[demo]"),
+        (
+            ["demo", "--framework", "foo"],
+            "There is no framework 'foo'. The names are: langchain, llama-index.",
+        ),
         (["demo", "--budget", "-1"], "must be more than 0"),
         (["demo", "--model", "openai:gpt-5-nano"], "OPENAI_API_KEY"),
         (["demo", "--model", "nonsense"], "nonsense"),

@@ -287,3 +287,16 @@ def test_a_ledger_by_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert ours.entries() == [entry]
     assert (tmp_path / "ledger.db").exists()
     ours.ledger.close()
+
+
+def test_a_stream_that_nothing_can_cut_goes_on_and_its_run_is_refused_the_next_call() -> None:
+    ours = session()
+    opened = ours.open_call(call(root="run"))
+    for _ in range(4):
+        ours.grow_call(opened, "word " * 100, can_cut=False)
+    (finding,) = ours.findings
+    assert "reached the limit and was not cut" in finding.message
+    ours.close_call("a", answered(1, 40))
+    with pytest.raises(BudgetExceeded):
+        ours.open_call(call("b", root="run"))
+    assert (ours.spent, ours.open_holds) == (41, 0)

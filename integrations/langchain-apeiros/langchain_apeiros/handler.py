@@ -22,11 +22,12 @@ from apeiros_callbacks.errors import (
     ConfigError,
     Refused,
 )
-from apeiros_callbacks.ledger import Ledger, customers_ledger
+from apeiros_callbacks.ledger import Ledger
 from apeiros_callbacks.money import Dollars
 from apeiros_callbacks.policy import Choice
 from apeiros_callbacks.prices import UnknownPricePolicy
 from apeiros_callbacks.scoping import Per
+from apeiros_callbacks.settings import Customer, session_of
 from apeiros_callbacks.waiting import LedgerDownPolicy
 from langchain_apeiros.aborts import is_no_refusal
 from langchain_apeiros.ended import ending_of_error, error_name
@@ -34,7 +35,7 @@ from langchain_apeiros.endpoints import at_address
 from langchain_apeiros.live import Live, Origin
 from langchain_apeiros.prompts import chat_prompt, chunk_text, event_text, text_prompt, texts_prompt
 from langchain_apeiros.runs import Runs, metadata_around
-from langchain_apeiros.starts import Customer, Starts
+from langchain_apeiros.starts import Starts
 from langchain_apeiros.tracker import Abort, Tracker
 from langchain_apeiros.usage import Sent, read_cut, read_decision, read_outcome, with_report_of
 from langchain_apeiros.waiting import Waiting
@@ -149,28 +150,24 @@ class ApeirosHandler(BaseCallbackHandler):
         super().__init__()
         if abort not in get_args(Abort):
             raise ConfigError(f'abort must be "graph" or "node", got {abort!r}')
-        settings: dict[str, Any] = {
-            "per": per,
-            "agent_budgets": agent_budgets,
-            "ledger": ledger,
-            "prices": prices,
-            "models": models,
-            "unknown_price": unknown_price,
-            "on": on,
-            "strict": strict,
-            "enforce": enforce,
-            "on_ledger_down": on_ledger_down,
-            "ledger_timeout": ledger_timeout,
-            "alerts": alerts,
-            "alert_at": alert_at,
-        }
-        if session is None:
-            if customer is not None and ledger is None:
-                settings["ledger"] = customers_ledger()
-            session = Session(budget, **settings)
-        else:
-            _without_settings(budget=budget, **settings)
-        self.session = session
+        self.session = session_of(
+            session,
+            budget,
+            customer=customer,
+            per=per,
+            agent_budgets=agent_budgets,
+            ledger=ledger,
+            prices=prices,
+            models=models,
+            unknown_price=unknown_price,
+            on=on,
+            strict=strict,
+            enforce=enforce,
+            on_ledger_down=on_ledger_down,
+            ledger_timeout=ledger_timeout,
+            alerts=alerts,
+            alert_at=alert_at,
+        )
         self._runs = Runs()
         self._starts = Starts(self._runs, customer)
         self._tracker = Tracker(self, self._session_of, self._runs, self._starts, abort)
@@ -387,21 +384,3 @@ class ApeirosHandler(BaseCallbackHandler):
     def _session_of(self, origin: Origin) -> Session | None:
         """The session that a call belongs to; None when it is not to be recorded here."""
         return self.session
-
-
-_DEFAULTS: Mapping[str, object] = {
-    "per": "handler",
-    "unknown_price": "refuse",
-    "strict": False,
-    "enforce": True,
-    "on_ledger_down": "refuse",
-    "ledger_timeout": 5.0,
-    "alerts": (),
-}
-
-
-def _without_settings(**given: object) -> None:
-    """Refuse settings beside a session: it has its own, and one of the two would be ignored."""
-    for name, value in given.items():
-        if value != _DEFAULTS.get(name):
-            raise ConfigError(f"{name}= belongs to the session: write Session({name}=…) where it is made")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 from uuid import UUID, uuid4
 
 from langchain_core.language_models import BaseChatModel
@@ -13,19 +12,14 @@ from langchain_core.messages import BaseMessage
 
 from apeiros_callbacks import Session
 from apeiros_callbacks.call import Call, OpenCall, Prompt
-from apeiros_callbacks.errors import UnknownCustomer
 from apeiros_callbacks.reported.plain import count, mapping, text
+from apeiros_callbacks.settings import Customer, customer_of
 from langchain_apeiros.endpoints import at_address
 from langchain_apeiros.prompts import chat_prompt, text_prompt
 from langchain_apeiros.rungs import rung_of
 from langchain_apeiros.runs import Runs, agent_of
 
-__all__ = ["Customer", "Starts"]
-
-logger = logging.getLogger("apeiros_callbacks")
-
-Customer: TypeAlias = str | Callable[[Mapping[str, Any]], str | None] | None
-"""Whom calls are for: a name, a function of the run's metadata, or nobody in particular."""
+__all__ = ["Starts"]
 
 
 class Starts:
@@ -68,7 +62,7 @@ class Starts:
             prompt=sent,
             agent=agent_of(metadata, self._runs.graph(parent)),
             thread=_thread(metadata),
-            customer=self._customer_of(metadata, session),
+            customer=customer_of(self._customer, metadata, session),
             root=self._runs.root(parent) or call_id,
             step=count(metadata.get("langgraph_step")),
             max_output_tokens=_max_output(metadata, params),
@@ -91,7 +85,7 @@ class Starts:
             name,
             agent=agent_of(metadata, self._runs.graph(parent)),
             thread=_thread(metadata),
-            customer=self._customer_of(metadata, session),
+            customer=customer_of(self._customer, metadata, session),
             root=self._runs.started(run_id, parent),
             step=count(metadata.get("langgraph_step")),
         )
@@ -110,23 +104,6 @@ class Starts:
         declared = mapping(model._get_invocation_params())  # pyright: ignore[reportPrivateUsage]
         params = {**declared, **bound}
         return self.call(uuid4(), None, known, params, partial(chat_prompt, messages, params), session)
-
-    def _customer_of(self, metadata: Mapping[str, Any], session: Session) -> str | None:
-        if self._customer is None or isinstance(self._customer, str):
-            return self._customer
-        try:
-            name = self._customer(metadata)
-            why = "" if isinstance(name, str) and name else f"gave {name!r}"
-        except Exception as bug:  # noqa: BLE001 - a function of the user's
-            name, why = None, f"failed with {type(bug).__name__}: {bug}"
-        if not why:
-            return name
-        refusal = UnknownCustomer(why)
-        if session.enforces:
-            raise refusal
-        refusal.was_sent = True
-        logger.warning("not enforced: %s", refusal)
-        return None
 
 
 def _provider_of(metadata: Mapping[str, Any]) -> str:
