@@ -1,0 +1,167 @@
+"""What a cap costs that processes share: calls held and settled in a second, and agents on a slow server.
+
+    python tests/benchmarks/shared.py            # all
+    python tests/benchmarks/shared.py pairs      # how many, and how long each waits
+    python tests/benchmarks/shared.py agents     # 200 agents, and a server that answers in 20 ms
+
+Each pair is one call held on the cap of a customer, settled, and written as an entry that is charged to two
+scopes; the time runs until the last entry is in the ledger. After each run the cap must be kept exactly.
+A plain loop of one transaction to hold and one to settle, measured on the same kind of machine, is beside
+it: 15,481 pairs a second of 8 processes on SQLite, 2,037 on PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import multiprocessing
+import sys
+import tempfile
+import time
+from contextlib import closing
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from apeiros_callbacks.caps import Cap, customer_scope
+from apeiros_callbacks.ledger import open_ledger
+from apeiros_callbacks.ledger.allowance import GUARD
+from apeiros_callbacks.ledger.audit import check
+from apeiros_callbacks.money import from_nano
+from apeiros_callbacks.scopes import Accounts, Need
+from apeiros_callbacks.waiting import Lender
+from langchain_apeiros import ApeirosHandler
+from tests.benchmarks.overhead import Instant
+from tests.contract.entries import entry
+from tests.contract.proxy import Proxy
+from tests.contract.servers import Server, a_server
+
+COST = 1_234_567
+NEED = Need(COST, 1, 1_580)
+USD = from_nano(COST)
+AGENTS, CALLS, SECONDS = 200, 20, 0.05
+
+
+def work(url: str, name: int, pairs: int, customers: int, start: Any, told: Any) -> None:
+    """Hold and settle as long as the caps last, at most so often."""
+    ledger = open_ledger(url)
+    accounts, lender, now = Accounts(GUARD), Lender(ledger, 60, "refuse"), datetime.now(UTC)
+    waits: list[float] = []
+    start.wait()
+    number = 0
+    while number < pairs:
+        began = time.perf_counter()
+        account = ledger.allowances.of(customer_scope(f"c{number % customers}"), now)
+        hold, _ = accounts.hold((account,), NEED)
+        if hold is None:
+            attempt = lender.attempt()
+            while hold is None and account.scope not in attempt.denied:
+                lender.lend((account,), NEED, attempt)
+                hold, _ = accounts.hold((account,), NEED)
+        waits.append(time.perf_counter() - began)
+        if hold is None:
+            break
+        accounts.settle(hold, (account,), NEED, USD)
+        ledger.append(entry(f"{name}-{number}", amount=USD), (account.base, account.scope))
+        number += 1
+    ledger.flush(120)
+    ended = time.monotonic()
+    ledger.close()
+    waits.sort()
+    told.put((number, ended, [waits[int(len(waits) * part)] for part in (0.5, 0.99)] + [waits[-1]]))
+
+
+def pairs_a_second(url: str, processes: int, customers: int, pairs: int) -> str:
+    """Run one race; the cap of a single customer is passed by one call less than is asked for."""
+    context = multiprocessing.get_context("fork")
+    start, told = context.Barrier(processes + 1), context.Queue()
+    each = pairs // processes
+    with closing(open_ledger(url)) as ledger:
+        for number in range(customers):
+            most = each * processes - 1 if customers == 1 else pairs
+            ledger.set_cap(Cap(customer_scope(f"c{number}"), usd=from_nano(COST * most + COST - 1)))
+    workers = [
+        context.Process(target=work, args=(url, name, each, customers, start, told))
+        for name in range(processes)
+    ]
+    for worker in workers:
+        worker.start()
+    start.wait()
+    began = time.monotonic()
+    found = [told.get() for _ in workers]
+    for worker in workers:
+        worker.join()
+    admitted = sum(count for count, _, _ in found)
+    seconds = max(ended for _, ended, _ in found) - began
+    middle, rare, longest = (1e3 * max(waits[place] for _, _, waits in found) for place in range(3))
+    with closing(open_ledger(url)) as ledger:
+        assert check(ledger).problems == ()
+        assert admitted == each * processes - (1 if customers == 1 else 0)
+        assert sum(one.entries for one in ledger.totals("customer:c") if "/" in one.scope) == admitted
+    return f"{admitted / seconds:>8,.0f}/s  p50 {middle:.3f}  p99 {rare:.3f}  longest {longest:,.0f} ms"
+
+
+def show_pairs(server: Server, pairs: int) -> None:
+    print("\nHold, settle and entry written, cap exact")
+    for processes in (1, 8):
+        for customers in (1, 1_000):
+            for kind in ("sqlite", "postgres"):
+                with tempfile.TemporaryDirectory() as folder:
+                    url = (
+                        f"sqlite:///{folder}/ledger.db?timeout=60"
+                        if kind == "sqlite"
+                        else server.new_database()
+                    )
+                    found = pairs_a_second(url, processes, customers, pairs)
+                print(f"  {kind:<9} {processes} processes, {customers:>5,} customers {found}")
+
+
+async def agents(handler: ApeirosHandler) -> None:
+    model = Instant(seconds=SECONDS)
+    config: Any = {"callbacks": [handler]}
+
+    async def agent(name: int) -> None:
+        for number in range(CALLS):
+            await model.ainvoke(f"step {number} of agent {name}", config)
+
+    await asyncio.gather(*(agent(name) for name in range(AGENTS)))
+
+
+def show_agents(server: Server) -> None:
+    print(
+        f"\n{AGENTS} agents of {CALLS} calls that take {SECONDS * 1000:.0f} ms each, one customer with a cap"
+    )
+    proxy = Proxy(server.new_database(), delay=0.020)
+    urls = {"memory": "memory:", "PostgreSQL, 20 ms away": proxy.url}
+    best = dict.fromkeys(urls, float("inf"))
+    for _ in range(3):
+        for name, url in urls.items():
+            with closing(open_ledger(url)) as ledger:
+                ledger.set_cap(Cap(customer_scope("acme"), usd=Decimal(1_000_000)))
+                handler = ApeirosHandler(customer="acme", ledger=ledger)
+                began = time.perf_counter()
+                asyncio.run(agents(handler))
+                best[name] = min(best[name], time.perf_counter() - began)
+                ledger.flush(60)
+    for name, seconds in best.items():
+        print(f"  {name:<24}{seconds:6.2f} s  {seconds / best['memory']:.2f} of memory's")
+    proxy.close()
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    options.add_argument("what", nargs="?", choices=("pairs", "agents", "all"), default="all")
+    options.add_argument("--pairs", type=int, default=100_000)
+    given = options.parse_args()
+    with a_server() as server:
+        if given.what != "agents":
+            show_pairs(server, given.pairs)
+        if given.what != "pairs":
+            show_agents(server)
+
+
+if __name__ == "__main__":
+    main()
