@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hmac
 import io
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import pytest
@@ -23,12 +27,14 @@ from openai import OpenAI
 from pydantic import SecretStr
 
 import apeiros_callbacks as apeiros
-from apeiros_callbacks import BudgetExceeded, Session, open_ledger
+from apeiros_callbacks import Alert, BudgetExceeded, Session, Slack, Webhook, open_ledger
 from apeiros_callbacks.ledger import Ledger
 from apeiros_callbacks.report import roll_up, total
 from apeiros_callbacks.testing import Reply, ScriptedServer, ToolCall
 from langchain_apeiros import ApeirosHandler, ApeirosMiddleware, BudgetedEmbeddings, with_downgrade
 from langchain_apeiros.alternatives import LostChoiceWarning
+from tests.contract.entries import until
+from tests.unit.alert_server import AlertServer
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 LONG_QUESTION = "word " * 40_000
@@ -260,6 +266,53 @@ def test_customers_have_a_handler_together_and_threads_of_their_own(
         handler.session.raise_budget(to=0.40, agent="researcher")
     assert len(handler.session.ledger.entries("customer:globex")) == 5
     handler.session.ledger.close()
+
+
+def test_customers_have_months_and_tasks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("APEIROS_LEDGER", f"sqlite:///{tmp_path}/ledger.db")
+    with ScriptedServer([TEN_CENTS]) as server:
+        names: dict[str, Any] = {
+            "model": chat_models(server, "gpt-4o")[0],
+            "questions": [f"{i} {LONG_QUESTION}" for i in range(5)],
+            "ApeirosHandler": ApeirosHandler,
+            "BudgetExceeded": BudgetExceeded,
+        }
+        shown = re.sub(r"\d{4}-\d\d:", "2026-11:", run("months", names))
+        assert shown == output_after("months-output")
+        assert server.request_count == 3
+    assert run("tasks", names) == output_after("tasks-output")
+    names["handler"].session.ledger.close()
+
+
+def test_alerts_are_sent_and_can_be_checked() -> None:
+    told: Queue[Alert] = Queue()
+    with ScriptedServer([TEN_CENTS]) as server, AlertServer() as slack, AlertServer() as webhook:
+        names: dict[str, Any] = {
+            "model": chat_models(server, "gpt-4o")[0],
+            "questions": [f"{i} {LONG_QUESTION}" for i in range(4)],
+            "ApeirosHandler": ApeirosHandler,
+            "Slack": Slack,
+            "Webhook": Webhook,
+            "slack_url": slack.url,
+            "webhook_url": webhook.url,
+            "secret": "s3cret",
+            "tell": told.put,
+        }
+        run("alerts", names)
+        message = told.get(timeout=30).message
+        assert f"{anonymous(message)}\n" == anonymous(output_after("alerts-output"))
+        until(lambda: slack.posts and webhook.posts and not names["handler"].session.health.alerts_waiting)
+    assert slack.posts[0].json == {"text": message}
+    post = webhook.posts[0]
+    assert post.json["data"]["message"] == message
+    table = README.partition("A `Webhook` posts JSON")[2].partition("It is signed")[0]
+    assert post.json["data"].keys() == set(
+        re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (.*?) \|", table, re.MULTILINE)))
+    )
+    checks: dict[str, Any] = {"base64": base64, "hmac": hmac, "Mapping": Mapping, "secret": "s3cret"}
+    run("verify", checks)
+    assert checks["is_genuine"](post.headers, post.body)
+    assert not checks["is_genuine"](post.headers, post.body + b" ")
 
 
 def test_a_session_records_without_callbacks(monkeypatch: pytest.MonkeyPatch) -> None:
