@@ -283,6 +283,20 @@ def test_a_function_that_fails_is_called_again(told: Told) -> None:
     all_sent(ours)
 
 
+def test_an_alert_that_cannot_be_sent_holds_up_no_other() -> None:
+    told: list[str] = []
+
+    def tell_caps(alert: Alert) -> None:
+        if alert.level == "alert_at" and not told:
+            raise OSError
+        told.append(alert.level)
+
+    ours = session(alerts=[tell_caps])
+    spend(ours, 100)
+    all_sent(ours)
+    assert told == ["cap", "alert_at"]
+
+
 def test_a_dead_endpoint_delays_nothing_and_loses_nothing(told: Told) -> None:
     with AlertServer() as gone:
         port = gone.port
