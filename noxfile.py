@@ -41,7 +41,10 @@ def langchain(session: nox.Session) -> None:
     session.run(
         "pytest",
         *SIDE_BY_SIDE,
-        *(session.posargs or [*CORE, "tests/langchain", "tests/race", "tests/notebooks", "tests/docs"]),
+        *(
+            session.posargs
+            or [*CORE, "tests/langchain", "tests/race", "tests/kill", "tests/notebooks", "tests/docs"]
+        ),
     )
 
 
@@ -91,6 +94,21 @@ def llama_index(session: nox.Session) -> None:
 
 
 @nox.session
+def long(session: nox.Session) -> None:
+    """The long forms: races of eight processes, kill -9 at any moment, each ledger against a model."""
+    install(session, "langchain")
+    session.run(
+        "pytest",
+        "-s",
+        "tests/race",
+        "tests/kill",
+        "tests/contract/test_state_machine.py",
+        *session.posargs,
+        env={"APEIROS_LONG": "1"},
+    )
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style, types and layering."""
     install(session, "langchain", "lint")
@@ -106,3 +124,4 @@ def benchmarks(session: nox.Session) -> None:
     """What the handler costs, side by side with others in one run. Prints; asserts nothing."""
     install(session, "langchain")
     session.run("python", "tests/benchmarks/overhead.py", *session.posargs)
+    session.run("python", "tests/benchmarks/shared.py")

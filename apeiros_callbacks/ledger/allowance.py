@@ -98,6 +98,12 @@ class Allowance(Account):
             self.limit = _budget(usd)
             self.limit_nano = to_nano(usd)
 
+    def drop_idle(self) -> None:
+        """Keep only what is needed: the cap is lower than it was when the rest was lent."""
+        self.granted = min(self.granted, self.held.nano + self.unwritten)
+        self.is_asked = True
+        self.retry_at = -math.inf
+
     @property
     def idle(self) -> int:
         """Nano-dollars at hand that nothing needs yet; negative when more was spent than expected."""

@@ -134,9 +134,14 @@ class Allowances:
         with GUARD:
             self._current = {}
             for allowance in self._all.values():
-                cap = self.caps.get(allowance.base)
+                cap, before = self.caps.get(allowance.base), allowance.limit_nano
                 allowance.limit_to(None if cap is None else cap.usd)
+                lowered = before is not None and (allowance.limit_nano or before) < before
+                if allowance.is_leased and (lowered or allowance.limit_nano == 0):
+                    allowance.drop_idle()
             waiting, self._waiting = self._waiting, []
+        if any(allowance.is_asked for allowance in self.all()):
+            self.ring()
         for want in waiting:
             if not want.answer.done():
                 want.answer.set_result(True)

@@ -125,6 +125,8 @@ class Leases:
         """Take up what the transaction brought; wake those who waited for it."""
         if written.caps is not None:
             self._allowances.know(written.caps_version, written.caps)
+        # The cap may have been changed meanwhile: what was lent under another one is asked for again.
+        is_stale = written.caps_version < self._allowances.version
         heard = {answer.scope: answer for answer in written.answers}
         with GUARD:
             for scope, nano in self._moved.items():
@@ -134,7 +136,7 @@ class Leases:
             for scope, answer in heard.items():
                 allowance = self._allowances.get(scope)
                 if allowance is not None:
-                    self._take_up(allowance, answer)
+                    self._take_up(allowance, answer, is_stale)
                     _answer_wants(allowance)
                     if any(want.is_told for want in allowance.wants):
                         allowance.retry_at = monotonic() + _RETRY
@@ -148,11 +150,12 @@ class Leases:
                 if allowance is not None:
                     allowance.written(nano)
 
-    def _take_up(self, allowance: Allowance, answer: Answer) -> None:
+    def _take_up(self, allowance: Allowance, answer: Answer, is_stale: bool) -> None:
         now = self._sent_at
         allowance.granted = answer.granted
         allowance.is_leased = answer.granted > 0
-        allowance.limit_to(None if answer.cap is None else from_nano(answer.cap))
+        if not is_stale:
+            allowance.limit_to(None if answer.cap is None else from_nano(answer.cap))
         allowance.learn(answer.spent, answer.elsewhere)
         allowance.sent_at = now
         allowance.trusted_until = now + _TRUST * self._seconds
@@ -165,6 +168,8 @@ class Leases:
         is_short = allowance.idle < 0 <= allowance.left_nano
         allowance.is_asked = is_short or (answer.recalled and allowance.idle > 0)
         allowance.retry_at = monotonic() + _RETRY if is_short else -_NEVER
+        if is_stale:
+            allowance.drop_idle()
 
     # When
 

@@ -16,9 +16,9 @@ from apeiros_callbacks.ledger.protocol import Watcher
 from apeiros_callbacks.ledger.store import Store
 from apeiros_callbacks.ledger.totals import ScopeTotals, totals_of_row
 
-__all__ = ["StoredLedger", "on_event_loop"]
+__all__ = ["SET_CAP", "StoredLedger", "on_event_loop"]
 
-_SET_CAP = f"""
+SET_CAP = f"""
 INSERT INTO cap ({CAP_COLUMNS}, version)
 VALUES (?, ?, ?, ?, ?, ?, ?, (SELECT coalesce(max(version), 0) + 1 FROM cap))
 ON CONFLICT (scope) DO UPDATE SET
@@ -133,7 +133,7 @@ class StoredLedger:
         """See `Ledger.set_cap`."""
         self._opened().change(
             [
-                (_SET_CAP, row_of_cap(cap)),
+                (SET_CAP, row_of_cap(cap)),
                 (
                     _RECALL,
                     (self._store.legible(f"{cap.scope}/"), self._store.legible(f"{cap.scope}/{_LAST}")),

@@ -29,7 +29,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from apeiros_callbacks.caps import Cap, customer_scope
 from apeiros_callbacks.ledger import open_ledger
 from apeiros_callbacks.ledger.allowance import GUARD
-from apeiros_callbacks.ledger.audit import check
+from apeiros_callbacks.ledger.audit import check, store_of
+from apeiros_callbacks.ledger.cap_rows import row_of_cap
+from apeiros_callbacks.ledger.stored import SET_CAP
 from apeiros_callbacks.money import from_nano
 from apeiros_callbacks.scopes import Accounts, Need
 from apeiros_callbacks.waiting import Lender
@@ -80,9 +82,12 @@ def pairs_a_second(url: str, processes: int, customers: int, pairs: int) -> str:
     start, told = context.Barrier(processes + 1), context.Queue()
     each = pairs // processes
     with closing(open_ledger(url)) as ledger:
-        for number in range(customers):
-            most = each * processes - 1 if customers == 1 else pairs
-            ledger.set_cap(Cap(customer_scope(f"c{number}"), usd=from_nano(COST * most + COST - 1)))
+        most = each * processes - 1 if customers == 1 else pairs
+        caps = [
+            Cap(customer_scope(f"c{number}"), usd=from_nano(COST * most + COST - 1))
+            for number in range(customers)
+        ]
+        store_of(ledger).change([(SET_CAP, row_of_cap(cap)) for cap in caps])
     workers = [
         context.Process(target=work, args=(url, name, each, customers, start, told))
         for name in range(processes)

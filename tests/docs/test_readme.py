@@ -28,6 +28,7 @@ from pydantic import SecretStr
 
 import apeiros_callbacks as apeiros
 from apeiros_callbacks import Alert, BudgetExceeded, Session, Slack, Webhook, open_ledger
+from apeiros_callbacks.caps import Cap
 from apeiros_callbacks.ledger import Ledger
 from apeiros_callbacks.report import roll_up, total
 from apeiros_callbacks.testing import Reply, ScriptedServer, ToolCall
@@ -312,6 +313,20 @@ def test_alerts_are_sent_and_can_be_checked() -> None:
     run("verify", checks)
     assert checks["is_genuine"](post.headers, post.body)
     assert not checks["is_genuine"](post.headers, post.body + b" ")
+
+
+def test_processes_share_a_cap(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    with ScriptedServer([TEN_CENTS]) as server:
+        (model,) = chat_models(server, "gpt-4o")
+        names = {"Cap": Cap, "open_ledger": open_ledger, "ApeirosHandler": ApeirosHandler, "model": model}
+        assert run("shared-cap", names) == "0.1005\n"
+        config: Any = {"callbacks": [ApeirosHandler(customer="acme", ledger="sqlite:///ledger.db")]}
+        with pytest.raises(BudgetExceeded, match="customer acme in"):
+            for _ in range(5):
+                model.invoke("word " * 40_000, config)
+        assert server.request_count == 2, "in another session, which shares the cap"
+    names["ledger"].close()
 
 
 def test_a_session_records_without_callbacks(monkeypatch: pytest.MonkeyPatch) -> None:
