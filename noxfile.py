@@ -101,9 +101,7 @@ def llama_index_oldest(session: nox.Session) -> None:
     session.install("--resolution=lowest-direct", "--group=llama-index", *OURS_LLAMA_INDEX)
     session.run("python", "tests/versions.py")
     # Of the long table one client says enough here.
-    session.run(
-        "pytest", *SIDE_BY_SIDE, "-k", "not anthropic", *(session.posargs or VERSIONED_LLAMA_INDEX)
-    )
+    session.run("pytest", *SIDE_BY_SIDE, "-k", "not anthropic", *(session.posargs or VERSIONED_LLAMA_INDEX))
 
 
 @nox.session
