@@ -7,7 +7,7 @@ import nox.command
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv"
-nox.options.sessions = ["langchain", "oldest", "newest", "bare", "llama_index"]
+nox.options.sessions = ["langchain", "oldest", "newest", "bare", "llama_index", "llama_index_oldest"]
 nox.options.error_on_missing_interpreters = True
 
 CORE = ("tests/unit", "tests/contract", "tests/testing")
@@ -16,7 +16,12 @@ VERSIONED = tuple(
     f"tests/langchain/test_{name}.py"
     for name in ("scenario", "recording", "endings", "lives", "aborts", "decisions", "blocking", "table")
 )
+VERSIONED_LLAMA_INDEX = tuple(
+    f"tests/llama_index/test_{name}.py"
+    for name in ("scenario", "recording", "placing", "wrapper", "embeddings", "blocking")
+)
 OURS = ("-e.", "-eintegrations/langchain-apeiros")
+OURS_LLAMA_INDEX = ("-e.", "-eintegrations/llama-index-callbacks-apeiros")
 SIDE_BY_SIDE = ("-n2", "--dist=loadscope")
 
 
@@ -38,13 +43,9 @@ def install(session: nox.Session, *groups: str, extra: tuple[str, ...] = ()) -> 
 def langchain(session: nox.Session) -> None:
     """The core, the LangChain adapter and the notebooks, with the clients LangChain's users have."""
     install(session, "langchain")
+    own = ("langchain", "race", "kill", "parity", "notebooks", "docs")
     session.run(
-        "pytest",
-        *SIDE_BY_SIDE,
-        *(
-            session.posargs
-            or [*CORE, "tests/langchain", "tests/race", "tests/kill", "tests/notebooks", "tests/docs"]
-        ),
+        "pytest", *SIDE_BY_SIDE, *(session.posargs or [*CORE, *(f"tests/{folder}" for folder in own)])
     )
 
 
@@ -88,9 +89,21 @@ def bare(session: nox.Session) -> None:
 
 @nox.session
 def llama_index(session: nox.Session) -> None:
-    """The core and the LlamaIndex package, with the older clients its integrations need."""
+    """The LlamaIndex adapter and its notebook, with the older clients that its integrations need."""
     install(session, "llama-index")
-    session.run("pytest", *SIDE_BY_SIDE, *(session.posargs or [*CORE, "tests/llama_index"]))
+    # Of the core what these clients and the tokenizer files of llama-index-core can change.
+    core = ("tests/testing", "tests/unit/test_tokens_real_files.py")
+    own = ("tests/llama_index", "tests/parity", "tests/notebooks")
+    session.run("pytest", *SIDE_BY_SIDE, *(session.posargs or [*core, *own]))
+
+
+@nox.session
+def llama_index_oldest(session: nox.Session) -> None:
+    """The oldest llama-index-core that the project says it works with."""
+    session.install("--resolution=lowest-direct", "--group=llama-index", *OURS_LLAMA_INDEX)
+    session.run("python", "tests/versions.py")
+    # Of the long table one client says enough here.
+    session.run("pytest", *SIDE_BY_SIDE, "-k", "not anthropic", *(session.posargs or VERSIONED_LLAMA_INDEX))
 
 
 @nox.session
@@ -117,6 +130,15 @@ def lint(session: nox.Session) -> None:
     session.run("mypy")
     session.run("pyright", f"--pythonpath={session.virtualenv.location}/bin/python")
     session.run("lint-imports")
+
+
+@nox.session
+def lint_llama_index(session: nox.Session) -> None:
+    """The types of the LlamaIndex adapter, whose environment is its own."""
+    install(session, "llama-index", "lint")
+    session.run("mypy", "-p", "llama_index.callbacks.apeiros")
+    python = f"{session.virtualenv.location}/bin/python"
+    session.run("pyright", "-p", "integrations/llama-index-callbacks-apeiros", f"--pythonpath={python}")
 
 
 @nox.session

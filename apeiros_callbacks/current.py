@@ -40,9 +40,10 @@ def enter(session: Session) -> None:
 
 def leave(session: Session) -> bool:
     """End that; the session around it is the current one again. False when it was not entered."""
-    here = _here.get()
-    if here is not None:
-        _here.set(tuple(one for one in here if one is not session))
+    here = list(_here.get() or ())
+    if session in here:  # once: what was entered twice is left twice
+        del here[len(here) - 1 - here[::-1].index(session)]
+        _here.set(tuple(here))
     try:
         _anywhere.remove(session)
     except ValueError:

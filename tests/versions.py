@@ -7,7 +7,8 @@ import platform
 
 PACKAGES = (
     "langchain-core", "langchain", "langgraph", "langchain-openai", "langchain-anthropic", "openai",
-    "anthropic", "pydantic", "tiktoken", "genai-prices",
+    "llama-index-core", "llama-index-llms-openai", "llama-index-llms-anthropic", "anthropic", "pydantic",
+    "tiktoken", "genai-prices",
 )  # fmt: skip
 
 

@@ -73,7 +73,7 @@ def test_the_reason_has_the_digits_that_tell_it() -> None:
         (["demo", "--framework", "llama-index"], "./integrations/llama-index-callbacks-apeiros[demo]"),
         (
             ["demo", "--framework", "foo"],
-            "There is no framework 'foo'. The names are: langchain, llama-index.",
+            "no framework 'foo'. The names are: langchain, llama-index.",
         ),
         (["demo", "--budget", "-1"], "must be more than 0"),
         (["demo", "--model", "openai:gpt-5-nano"], "OPENAI_API_KEY"),

@@ -1,4 +1,4 @@
-"""What ``apeiros demo --framework llama-index`` runs: an agent that reads until a call would not fit."""
+"""What ``apeiros demo`` runs for LlamaIndex: an agent that reads until its next call would not fit."""
 
 from __future__ import annotations
 

@@ -28,10 +28,8 @@ _BEFORE_SENDING = frozenset({
     "_get_model_kwargs", "_get_all_kwargs", "_prepare_options", "_build_request", "build_request",
     "encode_request", "encode_json",
 })  # fmt: skip
-_CALLING_THE_SDK = frozenset({
-    "chat", "achat", "_chat", "_achat", "stream_chat", "astream_chat", "wrapper", "gen",
-    "_get_text_embedding", "_aget_text_embedding", "get_embedding", "aget_embedding",
-})  # fmt: skip
+# What Python says of a call that does not fit: the provider's SDK does not take an argument.
+_NO_SUCH_ARGUMENT = ("unexpected keyword argument", "multiple values for")
 
 
 def ending_of_error(error: BaseException, *, streaming: bool, around: int = 0) -> Ending:
@@ -70,6 +68,5 @@ def _is_of_the_request(error: BaseException) -> bool:
     passed = frames(error.__traceback__)
     if any(function in _BEFORE_SENDING for _, function in passed):
         return True
-    # The provider's SDK does not take an argument: the call itself fails, in the integration's own code.
-    last = passed[-1][1] if passed else ""
-    return isinstance(error, TypeError) and last in _CALLING_THE_SDK
+    # An integration calls the SDK and reads its answer in the same function, so that the place tells nothing.
+    return isinstance(error, TypeError) and any(words in str(error) for words in _NO_SUCH_ARGUMENT)
