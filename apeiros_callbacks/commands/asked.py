@@ -1,0 +1,97 @@
+"""What several commands ask for: their common options, and the ledger."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from apeiros_callbacks.commands.moments import moment_of
+from apeiros_callbacks.commands.output import CANNOT, WRONG, stop
+from apeiros_callbacks.ledger import Ledger, default_ledger_url, open_ledger
+from apeiros_callbacks.ledger.url import MEMORY, SqliteUrl, parse_url
+
+__all__ = ["AsJson", "Asked", "LedgerUrl", "Since", "asked_url", "reading", "writing"]
+
+LedgerUrl: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--ledger", metavar="URL", help="The ledger; $APEIROS_LEDGER or your own, unless given."),
+]
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, amounts as text.")]
+Since: TypeAlias = Annotated[
+    datetime | None,
+    typer.Option(metavar="TIME", parser=moment_of, help="Only from then on: 2026-11-25, today, 24h, 7d."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A ledger that is open for a command."""
+
+    ledger: Ledger
+    url: str
+    """To show; holds no password."""
+
+    @property
+    def is_empty_because(self) -> str:
+        """What to tell a person who finds nothing in it."""
+        return (
+            f"Nothing is recorded in {self.url} yet. Run a script that calls a model:\n"
+            "  apeiros run --budget 0.50 script.py\n"
+            "or start your own program with this in its environment:\n"
+            f"  APEIROS_LEDGER={self.url}"
+        )
+
+
+def asked_url(given: str | None) -> str:
+    """The URL of the ledger that is asked for.
+
+    Raises:
+        typer.Exit: it is one that no other process can see.
+    """
+    url = given or os.environ.get("APEIROS_LEDGER") or default_ledger_url()
+    if url == MEMORY:
+        stop(
+            WRONG,
+            "The ledger memory: lives in the process that writes it, and cannot be read from here. Name a file: "
+            "--ledger sqlite:///ledger.db, for this command and for your program.",
+        )
+    return url
+
+
+@contextmanager
+def reading(given: str | None) -> Generator[Asked]:
+    """Open the ledger that is asked for. One that nobody has begun yet is empty, and is not created.
+
+    Raises:
+        typer.Exit: it is asked for by --ledger and there is none.
+        LedgerError: it cannot be used.
+        ConfigError: it is no URL of a ledger.
+    """
+    url = asked_url(given)
+    options = parse_url(url)
+    if isinstance(options, SqliteUrl) and not Path(options.path).exists():
+        if given:
+            stop(CANNOT, f"There is no ledger at {options.path}.")
+        yield Asked(open_ledger(MEMORY), url)
+        return
+    with writing(given) as asked:
+        yield asked
+
+
+@contextmanager
+def writing(given: str | None) -> Generator[Asked]:
+    """Open the ledger that is asked for, or create it.
+
+    Raises:
+        LedgerError: it cannot be used.
+        ConfigError: it is no URL of a ledger.
+    """
+    with closing(open_ledger(asked_url(given))) as ledger:
+        yield Asked(ledger, ledger.url)
