@@ -30,6 +30,7 @@ from apeiros_callbacks.gate import Gate
 from apeiros_callbacks.ledger import Ledger, open_for
 from apeiros_callbacks.ledger.allowance import GUARD
 from apeiros_callbacks.money import Dollars, exact_usd
+from apeiros_callbacks.noting import Notes
 from apeiros_callbacks.policy import Action, Choice, Policy
 from apeiros_callbacks.prices import Price, PriceBook, UnknownPricePolicy
 from apeiros_callbacks.prices import warm as warm_prices
@@ -154,7 +155,8 @@ class Session:
         self._notices: Notices = Notices(
             alerts, self._ledger, clock, None if parent is None else parent._notices
         )
-        self._watch = Watch(self._policy, self._notices, enforces=self._enforce)
+        notes = Notes(self.id, self._ledger, clock)
+        self._watch = Watch(self._policy, self._notices, notes, enforces=self._enforce)
         # Scopes that sessions share, and allowances of one ledger, are changed under one guard.
         self._accounts = Accounts(GUARD)
         around: tuple[str, ...] = () if parent is None else parent._ledger_scopes

@@ -59,8 +59,8 @@ def asked_url(given: str | None) -> str:
     if url == MEMORY:
         stop(
             WRONG,
-            "The ledger memory: lives in the process that writes it, and cannot be read from here. Name a file: "
-            "--ledger sqlite:///ledger.db, for this command and for your program.",
+            "The ledger memory: lives in the process that writes it, and cannot be read from here. "
+            "Name a file for your program and for this command: --ledger sqlite:///ledger.db",
         )
     return url
 
