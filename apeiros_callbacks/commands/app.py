@@ -14,8 +14,11 @@ import typer
 from typer.core import TyperGroup
 
 from apeiros_callbacks.commands.demo import demo
+from apeiros_callbacks.commands.findings import findings
 from apeiros_callbacks.commands.output import CANNOT, WRONG, errors
 from apeiros_callbacks.commands.prices import prices
+from apeiros_callbacks.commands.sessions import sessions
+from apeiros_callbacks.commands.show import show
 from apeiros_callbacks.errors import ApeirosError, ConfigError
 
 __all__ = ["app", "main"]
@@ -90,9 +93,13 @@ def _options(
     pass
 
 
+_SPENT = "What was spent"
 _PRICES = "Prices"
 _TRY = "See that it works"
 
+app.command(rich_help_panel=_SPENT)(sessions)
+app.command(rich_help_panel=_SPENT)(show)
+app.command(rich_help_panel=_SPENT)(findings)
 app.command(rich_help_panel=_PRICES)(prices)
 app.command(rich_help_panel=_TRY)(demo)
 

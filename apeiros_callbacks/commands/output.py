@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
-__all__ = ["CANNOT", "OVER_BUDGET", "WRONG", "errors", "output", "print_json", "say", "stop"]
+from apeiros_callbacks.display import findings_text
+from apeiros_callbacks.finding import Finding, Severity
+from apeiros_callbacks.layout import Column, Layout, plain
+
+__all__ = [
+    "CANNOT", "OVER_BUDGET", "WRONG", "errors", "finding_lines", "output", "print_json", "print_rows", "say",
+    "stop",
+]  # fmt: skip
 
 CANNOT = 1
 """Exit code where what was asked for cannot be had."""
@@ -19,6 +28,10 @@ WRONG = 2
 
 OVER_BUDGET = 3
 """Exit code of a command whose point is that a budget holds, when the budget was passed."""
+
+
+_STYLES: dict[Severity, str] = {"notice": "cyan", "warning": "magenta", "critical": "red"}
+_WIDEST = 100
 
 
 def output() -> Console:
@@ -34,6 +47,27 @@ def errors() -> Console:
 def say(text: str = "", style: str = "") -> None:
     """Print a line of a result, broken between words where the terminal ends."""
     output().print(text, style=style)
+
+
+def print_rows(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table, without the columns that the terminal has no room for."""
+    console = output()
+    layout = Layout(columns, rows, console.width)
+    for line in (layout.header, *layout.lines(rows)):
+        console.print(line, soft_wrap=True)
+
+
+def finding_lines(finding: Finding, width: int) -> list[Text]:
+    """A finding in lines that fit; its severity is a word as well as a colour."""
+    style = _STYLES[finding.severity]
+    said = textwrap.wrap(
+        plain(findings_text([finding])),
+        min(width, _WIDEST),
+        initial_indent="  ",
+        subsequent_indent="    ",
+        break_on_hyphens=False,
+    )
+    return [Text(line, style=style) for line in said]
 
 
 def print_json(data: dict[str, Any] | Sequence[Any]) -> None:

@@ -193,8 +193,8 @@ def test_what_a_session_finds_is_there_for_the_next_process(tmp_path: Path) -> N
 
 def test_a_reset_session_counts_on() -> None:
     session = Session(ledger="memory:")
-    session._note(LOOP)
+    session._watch.note(LOOP)
     session.reset()
-    session._note(LOOP)
+    session._watch.note(LOOP)
     assert [one.count for one in session.findings] == [1]
     assert [one.finding.count for one in session.ledger.findings(session.id)] == [2]
