@@ -13,12 +13,16 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from apeiros_callbacks.commands.asked import AsJson, LedgerUrl
 from apeiros_callbacks.commands.demo import demo
+from apeiros_callbacks.commands.export import export
 from apeiros_callbacks.commands.findings import findings
-from apeiros_callbacks.commands.output import CANNOT, WRONG, errors
+from apeiros_callbacks.commands.output import CANNOT, WRONG, errors, stop
 from apeiros_callbacks.commands.prices import prices
 from apeiros_callbacks.commands.sessions import sessions
 from apeiros_callbacks.commands.show import show
+from apeiros_callbacks.commands.tail import tail
+from apeiros_callbacks.commands.today import today
 from apeiros_callbacks.errors import ApeirosError, ConfigError
 
 __all__ = ["app", "main"]
@@ -68,8 +72,7 @@ def _help_of(problem: Exception) -> str:
 app = typer.Typer(
     name="apeiros",
     cls=_Commands,
-    help="A hard dollar limit and a right ledger for LLM runs.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -82,7 +85,10 @@ def _show_version(wanted: bool) -> None:
 
 
 @app.callback()
-def _options(
+def _today(
+    context: typer.Context,
+    ledger: LedgerUrl = None,
+    as_json: AsJson = False,
     show_version: Annotated[
         bool,
         typer.Option(
@@ -90,7 +96,11 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    pass
+    """A hard dollar limit and a right ledger for LLM runs. Without a command: today at a glance."""
+    if context.invoked_subcommand is None:
+        today(ledger, as_json)
+    elif ledger is not None or as_json:
+        stop(WRONG, f"Write --ledger and --json after the command: apeiros {context.invoked_subcommand} …")
 
 
 _SPENT = "What was spent"
@@ -100,6 +110,8 @@ _TRY = "See that it works"
 app.command(rich_help_panel=_SPENT)(sessions)
 app.command(rich_help_panel=_SPENT)(show)
 app.command(rich_help_panel=_SPENT)(findings)
+app.command(rich_help_panel=_SPENT)(tail)
+app.command(rich_help_panel=_SPENT)(export)
 app.command(rich_help_panel=_PRICES)(prices)
 app.command(rich_help_panel=_TRY)(demo)
 

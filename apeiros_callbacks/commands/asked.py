@@ -17,7 +17,7 @@ from apeiros_callbacks.commands.output import CANNOT, WRONG, stop
 from apeiros_callbacks.ledger import Ledger, default_ledger_url, open_ledger
 from apeiros_callbacks.ledger.url import MEMORY, SqliteUrl, parse_url
 
-__all__ = ["AsJson", "Asked", "LedgerUrl", "Since", "asked_url", "reading", "writing"]
+__all__ = ["AsJson", "Asked", "LedgerUrl", "Since", "Until", "asked_url", "reading", "writing"]
 
 LedgerUrl: TypeAlias = Annotated[
     str | None,
@@ -27,6 +27,9 @@ AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, amo
 Since: TypeAlias = Annotated[
     datetime | None,
     typer.Option(metavar="TIME", parser=moment_of, help="Only from then on: 2026-11-25, today, 24h, 7d."),
+]
+Until: TypeAlias = Annotated[
+    datetime | None, typer.Option(metavar="TIME", parser=moment_of, help="Only before then.")
 ]
 
 
@@ -42,7 +45,7 @@ class Asked:
     def is_empty_because(self) -> str:
         """What to tell a person who finds nothing in it."""
         return (
-            f"Nothing is recorded in {self.url} yet. Run a script that calls a model:\n"
+            "Nothing is recorded yet. Run a script that calls a model:\n"
             "  apeiros run --budget 0.50 script.py\n"
             "or start your own program with this in its environment:\n"
             f"  APEIROS_LEDGER={self.url}"
@@ -66,8 +69,12 @@ def asked_url(given: str | None) -> str:
 
 
 @contextmanager
-def reading(given: str | None) -> Generator[Asked]:
-    """Open the ledger that is asked for. One that nobody has begun yet is empty, and is not created.
+def reading(given: str | None, *, create: bool = False) -> Generator[Asked]:
+    """Open the ledger that is asked for. One that nobody has begun yet is empty.
+
+    Args:
+        given: what --ledger says.
+        create: whether to begin it in that case.
 
     Raises:
         typer.Exit: it is asked for by --ledger and there is none.
@@ -79,8 +86,9 @@ def reading(given: str | None) -> Generator[Asked]:
     if isinstance(options, SqliteUrl) and not Path(options.path).exists():
         if given:
             stop(CANNOT, f"There is no ledger at {options.path}.")
-        yield Asked(open_ledger(MEMORY), url)
-        return
+        if not create:
+            yield Asked(open_ledger(MEMORY), url)
+            return
     with writing(given) as asked:
         yield asked
 

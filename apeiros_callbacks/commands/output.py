@@ -45,8 +45,8 @@ def errors() -> Console:
 
 
 def say(text: str = "", style: str = "") -> None:
-    """Print a line of a result, broken between words where the terminal ends."""
-    output().print(text, style=style)
+    """Print lines of a result as they are, so that what they name can be copied."""
+    output().print(text, style=style, soft_wrap=True)
 
 
 def print_rows(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
 
-from apeiros_callbacks.commands.asked import AsJson, Asked, LedgerUrl, reading
+from apeiros_callbacks.commands.asked import LedgerUrl, reading
 from apeiros_callbacks.commands.moments import clock_time, now
 from apeiros_callbacks.commands.output import errors, finding_lines, output
 from apeiros_callbacks.commands.records import entry_data, finding_data
 from apeiros_callbacks.commands.sessions import SESSION
-from apeiros_callbacks.display import call_row
+from apeiros_callbacks.display import CALL_COLUMNS, call_rows
 from apeiros_callbacks.entry import Entry
-from apeiros_callbacks.layout import Column, Layout
+from apeiros_callbacks.layout import Column, Layout, plain
 from apeiros_callbacks.ledger.noted import Noted
 
 __all__ = ["tail"]
@@ -30,6 +31,7 @@ _COLUMNS = (
     Column("out", right=True, rank=1, least=6),
     Column("cost", right=True, least=9),
 )
+_SHOWN = tuple(CALL_COLUMNS.index(column.name) for column in _COLUMNS if column.name in CALL_COLUMNS)
 _PAUSE = 0.5
 _PAGE = 500
 
@@ -42,14 +44,14 @@ def tail(
     as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each.")] = False,
 ) -> None:
     """Show calls and findings as they come in, from whatever process."""
-    with reading(ledger) as asked:
+    with reading(ledger, create=follow) as asked:
         scope = None if session is None else f"{SESSION}{session}"
         began = now()
         lines = asked.ledger.page(scope, most=most)
         last = asked.ledger.page(scope, most=1)
         place = last[-1].place if last else 0
-        if not last and not as_json:
-            errors().print(asked.is_empty_because if not follow else "Nothing yet.", style="dim")
+        if not last:
+            errors().print("Nothing is recorded yet; waiting." if follow else asked.is_empty_because)
         shown = _Shown(as_json)
         shown.entries([line.entry for line in lines])
         while follow:
@@ -58,3 +60,48 @@ def tail(
                 shown.entries([line.entry for line in page])
                 place = page[-1].place
             shown.findings(asked.ledger.findings(session, since=began))
+
+
+class _Shown:
+    """Prints what comes, each thing once."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._console = output()
+        self._layout = Layout(_COLUMNS, [], self._console.width)
+        self._as_json = as_json
+        self._begun = as_json
+        self._found: dict[tuple[object, ...], str] = {}
+
+    def entries(self, entries: list[Entry]) -> None:
+        """Print entries, and the header above the first."""
+        if self._as_json:
+            self._lines(json.dumps(entry_data(entry), ensure_ascii=False) for entry in entries)
+            return
+        rows = [
+            (clock_time(entry.started_at), entry.session_id, *(row[place] for place in _SHOWN))
+            for entry, row in zip(entries, call_rows(entries), strict=True)
+        ]
+        if rows and not self._begun:
+            self._console.print(self._layout.header, soft_wrap=True)
+            self._begun = True
+        for line in self._layout.lines(rows):
+            self._console.print(line, soft_wrap=True)
+
+    def findings(self, findings: list[Noted]) -> None:
+        """Print findings that are new, or worse than when they were printed."""
+        for noted in findings:
+            if self._found.get(noted.line) == noted.finding.severity:
+                continue
+            self._found[noted.line] = noted.finding.severity
+            if self._as_json:
+                self._lines([json.dumps({"finding": finding_data(noted)}, ensure_ascii=False)])
+                continue
+            self._console.print(
+                f"{clock_time(noted.last_at)}  {plain(noted.session_id)}", style="dim", soft_wrap=True
+            )
+            for line in finding_lines(noted.finding, self._console.width):
+                self._console.print(line, soft_wrap=True)
+
+    def _lines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            typer.echo(line)
