@@ -19,6 +19,7 @@ from apeiros_callbacks.commands.export import export
 from apeiros_callbacks.commands.findings import findings
 from apeiros_callbacks.commands.output import CANNOT, WRONG, errors, stop
 from apeiros_callbacks.commands.prices import prices
+from apeiros_callbacks.commands.run import run
 from apeiros_callbacks.commands.sessions import sessions
 from apeiros_callbacks.commands.show import show
 from apeiros_callbacks.commands.tail import tail
@@ -104,6 +105,7 @@ def _today(
 
 
 _SPENT = "What was spent"
+_LIMITS = "Limits"
 _PRICES = "Prices"
 _TRY = "See that it works"
 
@@ -112,6 +114,8 @@ app.command(rich_help_panel=_SPENT)(show)
 app.command(rich_help_panel=_SPENT)(findings)
 app.command(rich_help_panel=_SPENT)(tail)
 app.command(rich_help_panel=_SPENT)(export)
+# What follows the script is the script's.
+app.command(rich_help_panel=_LIMITS, context_settings={"allow_interspersed_args": False})(run)
 app.command(rich_help_panel=_PRICES)(prices)
 app.command(rich_help_panel=_TRY)(demo)
 

@@ -23,7 +23,7 @@ LedgerUrl: TypeAlias = Annotated[
     str | None,
     typer.Option("--ledger", metavar="URL", help="The ledger; $APEIROS_LEDGER or your own, unless given."),
 ]
-AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, amounts as text.")]
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON, amounts as text.")]
 Since: TypeAlias = Annotated[
     datetime | None,
     typer.Option(metavar="TIME", parser=moment_of, help="Only from then on: 2026-11-25, today, 24h, 7d."),

@@ -33,7 +33,7 @@ def demo(
         float | None, typer.Option(help="US dollars; 0.50, or 0.002 with a real model, unless given.")
     ] = None,
 ) -> None:
-    """Run an agent into its budget and show every call, up to the one that is refused.
+    """Run an agent into its budget, and show every call.
 
     Without --model it needs no key and no network: a scripted server in this process answers the real
     client.

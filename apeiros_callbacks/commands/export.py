@@ -48,9 +48,12 @@ def export(
     since: Since = None,
     until: Until = None,
     ledger: LedgerUrl = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", metavar="", help="The same as --format json.")] = False,
 ) -> None:
-    """Write entries out, oldest first: every field, amounts exact, times in UTC."""
+    """Write entries out as CSV or JSON.
+
+    They come oldest first, with every field, exact amounts and times in UTC.
+    """
     if session and customer:
         stop(WRONG, "Give one of --session and --customer.")
     scope = f"{SESSION}{session}" if session else customer_scope(customer) if customer else None

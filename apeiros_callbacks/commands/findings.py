@@ -25,7 +25,7 @@ def findings(
     ledger: LedgerUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """List what the detectors found, the latest first, and the dollars it wasted."""
+    """List what the detectors found, the latest first."""
     with reading(ledger) as asked:
         found = asked.ledger.findings(session, since=since, most=None if kind else most)
         if not found and not asked.ledger.page(most=1) and not as_json:

@@ -29,7 +29,7 @@ def prices(
             formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"],
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, amounts as text.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print JSON, amounts as text.")] = False,
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Download today's list, for this and every later run.")
     ] = False,
@@ -40,7 +40,7 @@ def prices(
         bool, typer.Option("--bundled", help="Go back to the list that genai-prices brings.")
     ] = False,
 ) -> None:
-    """Show what a model is charged and where that is from, or which price list is in use.
+    """Show what a model is charged, or which price list is in use.
 
     Nothing is downloaded without --refresh. Prices of your own are in the JSON file that APEIROS_PRICES
     names.

@@ -34,7 +34,7 @@ def sessions(
     ledger: LedgerUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the sessions, the latest first: when each last called, and what it spent."""
+    """List the sessions, the latest first."""
     with reading(ledger) as asked:
         found = [one for one in asked.ledger.totals(SESSION) if since is None or one.last_at >= since]
         found.sort(key=lambda one: one.last_at, reverse=True)

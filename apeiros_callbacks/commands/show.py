@@ -42,7 +42,7 @@ def show(
     ledger: LedgerUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a session did, call by call, with what was found in between."""
+    """Show a session call by call, with what was found in between."""
     with reading(ledger) as asked:
         totals = _named(asked, session)
         name = totals.scope.removeprefix(SESSION)

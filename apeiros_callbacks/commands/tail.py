@@ -41,9 +41,11 @@ def tail(
     most: Annotated[int, typer.Option("--last", "-n", min=0, help="How many lines to begin with.")] = 10,
     follow: Annotated[bool, typer.Option(help="Wait for more, until Ctrl-C.")] = True,
     ledger: LedgerUrl = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", metavar="", help="Print a line of JSON for each.")
+    ] = False,
 ) -> None:
-    """Show calls and findings as they come in, from whatever process."""
+    """Show calls and findings of all processes as they come in."""
     with reading(ledger, create=follow) as asked:
         scope = None if session is None else f"{SESSION}{session}"
         began = now()
