@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from apeiros_callbacks.commands.asked import AsJson, LedgerUrl
 from apeiros_callbacks.commands.demo import demo
+from apeiros_callbacks.commands.doctor import doctor
 from apeiros_callbacks.commands.export import export
 from apeiros_callbacks.commands.findings import findings
 from apeiros_callbacks.commands.output import CANNOT, WRONG, errors, stop
@@ -118,6 +119,7 @@ app.command(rich_help_panel=_SPENT)(export)
 app.command(rich_help_panel=_LIMITS, context_settings={"allow_interspersed_args": False})(run)
 app.command(rich_help_panel=_PRICES)(prices)
 app.command(rich_help_panel=_TRY)(demo)
+app.command(rich_help_panel=_TRY)(doctor)
 
 
 def main() -> None:
