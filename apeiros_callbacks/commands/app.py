@@ -14,6 +14,8 @@ import typer
 from typer.core import TyperGroup
 
 from apeiros_callbacks.commands.asked import AsJson, LedgerUrl
+from apeiros_callbacks.commands.budget import budget
+from apeiros_callbacks.commands.customers import customers
 from apeiros_callbacks.commands.demo import demo
 from apeiros_callbacks.commands.doctor import doctor
 from apeiros_callbacks.commands.export import export
@@ -55,7 +57,7 @@ class _Commands(TyperGroup):
             said: Callable[[], str] | None = getattr(problem, "format_message", None)
             if said is None:
                 raise
-            code = _failed(f"{said().rstrip('.')}.{_help_of(problem)}", WRONG)
+            code = _failed(f"{said().rstrip('.') or 'Something is missing'}.{_help_of(problem)}", WRONG)
         sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -112,9 +114,11 @@ _TRY = "See that it works"
 
 app.command(rich_help_panel=_SPENT)(sessions)
 app.command(rich_help_panel=_SPENT)(show)
+app.command(rich_help_panel=_SPENT)(customers)
 app.command(rich_help_panel=_SPENT)(findings)
 app.command(rich_help_panel=_SPENT)(tail)
 app.command(rich_help_panel=_SPENT)(export)
+app.add_typer(budget, name="budget", rich_help_panel=_LIMITS)
 # What follows the script is the script's.
 app.command(rich_help_panel=_LIMITS, context_settings={"allow_interspersed_args": False})(run)
 app.command(rich_help_panel=_PRICES)(prices)
