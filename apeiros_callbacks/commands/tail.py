@@ -17,7 +17,9 @@ from apeiros_callbacks.commands.sessions import SESSION
 from apeiros_callbacks.display import CALL_COLUMNS, call_rows
 from apeiros_callbacks.entry import Entry
 from apeiros_callbacks.layout import Column, Layout, plain
+from apeiros_callbacks.ledger import Ledger
 from apeiros_callbacks.ledger.noted import Noted
+from apeiros_callbacks.ledger.pages import Line
 
 __all__ = ["tail"]
 
@@ -34,6 +36,7 @@ _COLUMNS = (
 _SHOWN = tuple(CALL_COLUMNS.index(column.name) for column in _COLUMNS if column.name in CALL_COLUMNS)
 _PAUSE = 0.5
 _PAGE = 500
+_OVERLAP = 200
 
 
 def tail(
@@ -49,19 +52,27 @@ def tail(
     with reading(ledger, create=follow) as asked:
         scope = None if session is None else f"{SESSION}{session}"
         began = now()
-        lines = asked.ledger.page(scope, most=most)
-        last = asked.ledger.page(scope, most=1)
-        place = last[-1].place if last else 0
-        if not last:
+        lines = asked.ledger.page(scope, most=max(most, _OVERLAP))
+        if not lines:
             errors().print("Nothing is recorded yet; waiting." if follow else asked.is_empty_because)
         shown = _Shown(as_json)
-        shown.entries([line.entry for line in lines])
+        shown.entries([line.entry for line in lines[len(lines) - most :]])
         while follow:
             time.sleep(_PAUSE)
-            while page := asked.ledger.page(scope, after=place, most=_PAGE):
-                shown.entries([line.entry for line in page])
-                place = page[-1].place
+            lines = _after(asked.ledger, scope, lines[-_OVERLAP:], shown)
             shown.findings(asked.ledger.findings(session, since=began))
+
+
+def _after(ledger: Ledger, scope: str | None, before: list[Line], shown: _Shown) -> list[Line]:
+    """Show what came after some lines, also in between: a server's transactions end in another order."""
+    seen = {line.place for line in before}
+    lines, place = list(before), before[0].place - 1 if before else 0
+    while page := ledger.page(scope, after=place, most=_PAGE):
+        place = page[-1].place
+        new = [line for line in page if line.place not in seen]
+        shown.entries([line.entry for line in new])
+        lines += new
+    return sorted(lines, key=lambda line: line.place)
 
 
 class _Shown:

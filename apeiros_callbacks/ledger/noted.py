@@ -111,7 +111,7 @@ def findings_statement(
     values: list[Any] = []
     if session_id is not None:
         conditions.append("session_id = ?")
-        values.append(legible(session_id))
+        values.append(session_id)
     if since is not None:
         conditions.append("last_at >= ?")
         values.append(instant_of(since))

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from apeiros_callbacks.entry import Entry
 from apeiros_callbacks.ledger.instants import instant_of
-from apeiros_callbacks.ledger.rows import COLUMNS, entry_of, legible
+from apeiros_callbacks.ledger.rows import COLUMNS, entry_of
 
 __all__ = ["FIELDS", "GroupName", "Line", "line_of_row", "page_of", "page_statement", "sums_statement"]
 
@@ -55,7 +55,7 @@ def page_statement(scope: str | None, after: int | None, most: int) -> tuple[str
     if scope is not None:
         place, source = "charge.entry", "charge JOIN entry ON entry.seq = charge.entry"
         conditions.append("charge.scope = ?")
-        values = (legible(scope),)
+        values = (scope,)
     if after is not None:
         conditions.append(f"{place} > ?")
         values = (*values, after)
@@ -69,9 +69,13 @@ def sums_statement(by: GroupName, since: datetime, until: datetime | None) -> tu
     name = f"coalesce(entry.{FIELDS[by]}, '')"
     end = 2**63 - 1 if until is None else instant_of(until)
     statement = (
-        f"SELECT {name}, sum(counted.spent), sum(counted.calls), sum(counted.tokens), count(*),"  # noqa: S608
+        f"SELECT {name}, {_sum('spent')}, {_sum('calls')}, {_sum('tokens')}, count(*),"  # noqa: S608
         " min(counted.first_at), max(counted.last_at)"
         " FROM entry JOIN counted ON counted.seq = entry.seq"
         f" WHERE entry.started_at >= ? AND entry.started_at < ? GROUP BY {name} ORDER BY 2 DESC, 1"
     )
     return statement, (instant_of(since), end)
+
+
+def _sum(column: str) -> str:
+    return f"CAST(sum(counted.{column}) AS bigint)"  # PostgreSQL adds integers up to a decimal

@@ -131,7 +131,7 @@ class StoredLedger:
 
     def page(self, scope: str | None = None, *, after: int | None = None, most: int = 500) -> list[Line]:
         """See `Ledger.page`."""
-        lines = self._made_of(line_of_row, page_statement(scope, after, most), "an entry")
+        lines = self._made_of(line_of_row, page_statement(self._legible(scope), after, most), "an entry")
         return lines if after is not None else lines[::-1]
 
     def sums(self, by: GroupName, since: datetime, until: datetime | None = None) -> list[ScopeTotals]:
@@ -148,7 +148,7 @@ class StoredLedger:
         self, session_id: str | None = None, *, since: datetime | None = None, most: int | None = None
     ) -> list[Noted]:
         """See `Ledger.findings`."""
-        statement = findings_statement(session_id, since, most)
+        statement = findings_statement(self._legible(session_id), since, most)
         return merged(self._made_of(noted_of_row, statement, "a finding"))
 
     def totals(self, prefix: str = "") -> list[ScopeTotals]:
@@ -205,6 +205,9 @@ class StoredLedger:
             self._leave()
         # So that a file is whole without its -wal and -shm files when this returns.
         self._writer.join(5.0)
+
+    def _legible(self, name: str | None) -> str | None:
+        return None if name is None else self._store.legible(name)
 
     def _made_of(
         self, make: Callable[[tuple[Any, ...]], _T], statement: tuple[str, Sequence[Any]], what: str

@@ -39,8 +39,8 @@ SELECT n, 'run-' || n, 1, 'llm', NULL,
     'c' || (n / :per_session % :customers), 'agent-' || (n % 3), NULL, 'openai',
     CASE n % 3 WHEN 0 THEN 'gpt-4o' WHEN 1 THEN 'gpt-4o-mini' ELSE 'claude-sonnet-4-5' END, 'gpt-4o',
     1200, 380, 0, 0, 0, 0, 0, 0, 0, 0, '0.0068', 6800000, 'reported', 'listed', 0,
-    '{"input": "2.5", "output": "10"}', 'genai-prices 0.2.3', :begin + n * :step, :begin + n * :step + 9000000,
-    NULL, NULL, NULL, NULL
+    '{"input": "2.5", "output": "10"}', 'genai-prices 0.2.3',
+    :begin + n * :step, :begin + n * :step + 9000000, NULL, NULL, NULL, NULL
 FROM (WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < :entries)
       SELECT n FROM number)
 """
