@@ -27,7 +27,9 @@ def findings(
 ) -> None:
     """List what the detectors found, the latest first."""
     with reading(ledger) as asked:
-        found = asked.ledger.findings(session, since=since, most=None if kind else most)
+        found = asked.ledger.findings(
+            *([session] if session else []), since=since, most=None if kind else most
+        )
         if not found and not asked.ledger.page(most=1) and not as_json:
             say(asked.is_empty_because)
             return

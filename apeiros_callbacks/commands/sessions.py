@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -11,6 +13,7 @@ from apeiros_callbacks.commands.moments import short_time
 from apeiros_callbacks.commands.output import print_json, print_rows, say
 from apeiros_callbacks.commands.records import totals_data
 from apeiros_callbacks.layout import Column
+from apeiros_callbacks.ledger import Ledger
 from apeiros_callbacks.money import show_usd
 
 __all__ = ["SESSION", "sessions"]
@@ -28,6 +31,9 @@ _COLUMNS = (
 )
 
 
+_AT_ONCE = 1_000
+
+
 def sessions(
     most: Annotated[int, typer.Option("--last", "-n", min=1, help="How many.")] = 20,
     since: Since = None,
@@ -39,10 +45,10 @@ def sessions(
         found = [one for one in asked.ledger.totals(SESSION) if since is None or one.last_at >= since]
         found.sort(key=lambda one: one.last_at, reverse=True)
         shown = [(one.scope.removeprefix(SESSION), one) for one in found[:most]]
-        findings = {name: len(asked.ledger.findings(name)) for name, _ in shown}
+        found_in = _findings(asked.ledger, [name for name, _ in shown])
     if as_json:
         print_json(
-            [{"session_id": name} | totals_data(one) | {"findings": findings[name]} for name, one in shown]
+            [{"session_id": name} | totals_data(one) | {"findings": found_in[name]} for name, one in shown]
         )
         return
     if not shown:
@@ -57,10 +63,16 @@ def sessions(
                 f"{one.calls:,}",
                 f"{one.tokens:,}",
                 show_usd(one.amount),
-                f"{findings[name] or ''}",
+                f"{found_in[name] or ''}",
             )
             for name, one in shown
         ],
     )
     if len(found) > most:
         say(f"\n{len(found) - most:,} more: apeiros sessions --last {len(found)}", style="dim")
+
+
+def _findings(ledger: Ledger, names: Sequence[str]) -> Counter[str]:
+    """How many lines of findings each session has."""
+    several = [names[start : start + _AT_ONCE] for start in range(0, len(names), _AT_ONCE)]
+    return Counter(noted.session_id for some in several for noted in ledger.findings(*some))

@@ -60,7 +60,7 @@ def tail(
         while follow:
             time.sleep(_PAUSE)
             lines = _after(asked.ledger, scope, lines[-_OVERLAP:], shown)
-            shown.findings(asked.ledger.findings(session, since=began))
+            shown.findings(asked.ledger.findings(*([session] if session else []), since=began))
 
 
 def _after(ledger: Ledger, scope: str | None, before: list[Line], shown: _Shown) -> list[Line]:

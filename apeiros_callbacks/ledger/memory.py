@@ -112,9 +112,7 @@ class MemoryLedger:
             raise _closed()
         self._notes[(*noted.line, noted.source)] = noted
 
-    def findings(
-        self, session_id: str | None = None, *, since: datetime | None = None, most: int | None = None
-    ) -> list[Noted]:
+    def findings(self, *sessions: str, since: datetime | None = None, most: int | None = None) -> list[Noted]:
         """See `Ledger.findings`."""
         if self._closed:
             raise _closed()
@@ -122,7 +120,7 @@ class MemoryLedger:
         found = [
             line
             for line in lines
-            if session_id in {None, line.session_id} and (since is None or line.last_at >= since)
+            if (not sessions or line.session_id in sessions) and (since is None or line.last_at >= since)
         ]
         return found if most is None else found[-most:] if most else []
 

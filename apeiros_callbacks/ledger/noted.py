@@ -104,14 +104,14 @@ def noted_of_row(row: Sequence[Any]) -> Noted:
 
 
 def findings_statement(
-    session_id: str | None, since: datetime | None, most: int | None
+    sessions: Sequence[str], since: datetime | None, most: int | None
 ) -> tuple[str, tuple[Any, ...]]:
     """The statement that reads all there is of the lines seen last; and its values."""
     conditions: list[str] = []
     values: list[Any] = []
-    if session_id is not None:
-        conditions.append("session_id = ?")
-        values.append(session_id)
+    if sessions:
+        conditions.append(f"session_id IN ({', '.join('?' * len(sessions))})")
+        values += sessions
     if since is not None:
         conditions.append("last_at >= ?")
         values.append(instant_of(since))

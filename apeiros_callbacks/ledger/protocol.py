@@ -140,13 +140,11 @@ class Ledger(Protocol):
         """
         ...
 
-    def findings(
-        self, session_id: str | None = None, *, since: datetime | None = None, most: int | None = None
-    ) -> list[Noted]:
+    def findings(self, *sessions: str, since: datetime | None = None, most: int | None = None) -> list[Noted]:
         """What was found, the last seen last: a line for each pattern of a session, its sources together.
 
         Args:
-            session_id: only of this session.
+            *sessions: only of these, by their ids; of all, unless any is given.
             since: only what was seen then or later.
             most: only so many, those that were seen last.
 

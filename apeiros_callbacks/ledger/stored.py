@@ -131,7 +131,11 @@ class StoredLedger:
 
     def page(self, scope: str | None = None, *, after: int | None = None, most: int = 500) -> list[Line]:
         """See `Ledger.page`."""
-        lines = self._made_of(line_of_row, page_statement(self._legible(scope), after, most), "an entry")
+        lines = self._made_of(
+            line_of_row,
+            page_statement(None if scope is None else self._store.legible(scope), after, most),
+            "an entry",
+        )
         return lines if after is not None else lines[::-1]
 
     def sums(self, by: GroupName, since: datetime, until: datetime | None = None) -> list[ScopeTotals]:
@@ -144,11 +148,9 @@ class StoredLedger:
             raise self._closed_error()
         self._writer.inbox.append(noted)
 
-    def findings(
-        self, session_id: str | None = None, *, since: datetime | None = None, most: int | None = None
-    ) -> list[Noted]:
+    def findings(self, *sessions: str, since: datetime | None = None, most: int | None = None) -> list[Noted]:
         """See `Ledger.findings`."""
-        statement = findings_statement(self._legible(session_id), since, most)
+        statement = findings_statement([self._store.legible(name) for name in sessions], since, most)
         return merged(self._made_of(noted_of_row, statement, "a finding"))
 
     def totals(self, prefix: str = "") -> list[ScopeTotals]:
@@ -205,9 +207,6 @@ class StoredLedger:
             self._leave()
         # So that a file is whole without its -wal and -shm files when this returns.
         self._writer.join(5.0)
-
-    def _legible(self, name: str | None) -> str | None:
-        return None if name is None else self._store.legible(name)
 
     def _made_of(
         self, make: Callable[[tuple[Any, ...]], _T], statement: tuple[str, Sequence[Any]], what: str

@@ -155,6 +155,7 @@ class TestFindings:
             ledger.note(noted(session=name, minute=-minute, source="two"))
         assert [one.session_id for one in ledger.findings()] == ["a", "b", "c"]
         assert [one.session_id for one in ledger.findings("b")] == ["b"]
+        assert [one.session_id for one in ledger.findings("x", "c", "a")] == ["a", "c"]
         assert [one.session_id for one in ledger.findings(most=2)] == ["b", "c"]
         recent = ledger.findings(since=NOON + timedelta(minutes=2))
         assert [(one.session_id, one.finding.count) for one in recent] == [("c", 2)]
