@@ -9,7 +9,7 @@ import typer
 
 from apeiros_callbacks.caps import Cap, Period, customer_scope
 from apeiros_callbacks.commands.asked import AsJson, LedgerUrl, reading, writing
-from apeiros_callbacks.commands.customers import Standing, standing_data, standings
+from apeiros_callbacks.commands.customers import Standing, dollars, standing_data, standings
 from apeiros_callbacks.commands.output import OVER_BUDGET, WRONG, print_json, print_rows, say, stop
 from apeiros_callbacks.layout import Column
 from apeiros_callbacks.money import exact_usd, show_usd
@@ -94,7 +94,7 @@ def set_budget(
     if as_json:
         print_json(standing_data(now))
     else:
-        print_rows(_COLUMNS, [_row(now)])
+        print_rows(_COLUMNS, [_row(now)], [now.style])
 
 
 @budget.command("list")
@@ -114,13 +114,13 @@ def list_budgets(
     elif not found:
         say("No customer has a limit yet: apeiros budget set acme --monthly 250 --alert-at 200")
     else:
-        print_rows(_COLUMNS, [_row(one) for one in found])
+        print_rows(_COLUMNS, [_row(one) for one in found], [one.style for one in found])
     if check and any(one.left is not None and one.left <= 0 for one in found):
         raise typer.Exit(OVER_BUDGET)
 
 
 def _row(one: Standing) -> tuple[str, ...]:
     cap = one.cap
-    limit = "none" if cap.usd is None else f"{show_usd(cap.usd, 2)} a {cap.period}"
-    alert_at, price = ("" if usd is None else show_usd(usd, 2) for usd in (cap.alert_at, cap.plan_price))
+    limit = "none" if cap.usd is None else f"{dollars(cap.usd)} a {cap.period}"
+    alert_at, price = map(dollars, (cap.alert_at, cap.plan_price))
     return (one.customer, limit, alert_at, show_usd(one.spent), one.period, cap.timezone, price, one.status)

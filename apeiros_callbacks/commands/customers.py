@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from apeiros_callbacks.caps import Cap, customer_scope, period_scope
+from apeiros_callbacks.commands import moments
 from apeiros_callbacks.commands.asked import AsJson, LedgerUrl, reading
-from apeiros_callbacks.commands.moments import now
 from apeiros_callbacks.commands.output import print_json, print_rows, say
 from apeiros_callbacks.commands.records import amount_text
 from apeiros_callbacks.layout import Column
@@ -18,7 +18,7 @@ from apeiros_callbacks.ledger import Ledger
 from apeiros_callbacks.ledger.watchers import is_period_scope
 from apeiros_callbacks.money import show_usd
 
-__all__ = ["Standing", "customers", "standing_data", "standings"]
+__all__ = ["Standing", "customers", "dollars", "standing_data", "standings"]
 
 _COLUMNS = (
     Column("customer"),
@@ -57,6 +57,11 @@ class Standing:
             return "alert reached"
         return "" if self.cap.usd is None else "ok"
 
+    @property
+    def style(self) -> str:
+        """The colour of its row; the words say the same."""
+        return {"cap reached": "red", "alert reached": "magenta"}.get(self.status, "")
+
 
 def customers(
     most: Annotated[int, typer.Option("--last", "-n", min=1, help="How many.")] = 20,
@@ -75,7 +80,7 @@ def customers(
     elif not shown:
         say('No call was made for a customer yet: ApeirosHandler(customer="acme") says whom one is for.')
     else:
-        print_rows(_COLUMNS, [_row(one) for one in shown])
+        print_rows(_COLUMNS, [_row(one) for one in shown], [one.style for one in shown])
         if len(found) > most:
             say(f"\n{len(found) - most:,} more: apeiros customers --last {len(found)}", style="dim")
 
@@ -84,7 +89,7 @@ def standings(ledger: Ledger) -> list[Standing]:
     """How every customer stands that ever spent something or has a cap, the dearest first."""
     totals = {one.scope: one for one in ledger.totals(customer_scope(""))}
     caps = ledger.caps()
-    moment, found = now(), list[Standing]()
+    moment, found = moments.now(), list[Standing]()
     known = {scope for scope in totals if not is_period_scope(scope)}
     for scope in known | {scope for scope in caps if scope.startswith(customer_scope(""))}:
         cap = caps.get(scope) or Cap(scope)
@@ -96,6 +101,13 @@ def standings(ledger: Ledger) -> list[Standing]:
         else:
             found.append(Standing(name, cap, period, spent.amount, spent.calls, spent.tokens))
     return sorted(found, key=lambda one: (-one.spent, one.customer))
+
+
+def dollars(amount: Decimal | None) -> str:
+    """An amount that a person set, or what is left of it: in cents, where that says it all."""
+    if amount is None:
+        return ""
+    return show_usd(amount, 2 if amount == round(amount, 2) or abs(amount) >= 100 else 4)
 
 
 def standing_data(one: Standing) -> dict[str, Any]:
@@ -116,7 +128,7 @@ def standing_data(one: Standing) -> dict[str, Any]:
 
 
 def _row(one: Standing) -> tuple[str, ...]:
-    cap, left = ("" if amount is None else show_usd(amount, 2) for amount in (one.cap.usd, one.left))
+    cap, left = map(dollars, (one.cap.usd, one.left))
     return (
         one.customer,
         one.period,

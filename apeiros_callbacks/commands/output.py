@@ -49,12 +49,15 @@ def say(text: str = "", style: str = "") -> None:
     output().print(text, style=style, soft_wrap=True)
 
 
-def print_rows(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table, without the columns that the terminal has no room for."""
+def print_rows(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], styles: Sequence[str] | None = None
+) -> None:
+    """Print a table, without the columns that the terminal has no room for; each row in its style."""
     console = output()
     layout = Layout(columns, rows, console.width)
-    for line in (layout.header, *layout.lines(rows)):
-        console.print(line, soft_wrap=True)
+    console.print(layout.header, soft_wrap=True)
+    for line, style in zip(layout.lines(rows), styles or [""] * len(rows), strict=True):
+        console.print(line, style=style, soft_wrap=True)
 
 
 def finding_lines(finding: Finding, width: int) -> list[Text]:

@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
+from apeiros_callbacks.commands import moments
 from apeiros_callbacks.commands.asked import LedgerUrl, reading
-from apeiros_callbacks.commands.moments import clock_time, now
+from apeiros_callbacks.commands.moments import clock_time
 from apeiros_callbacks.commands.output import errors, finding_lines, output
 from apeiros_callbacks.commands.records import entry_data, finding_data
 from apeiros_callbacks.commands.sessions import SESSION
@@ -51,7 +52,7 @@ def tail(
     """Show calls and findings of all processes as they come in."""
     with reading(ledger, create=follow) as asked:
         scope = None if session is None else f"{SESSION}{session}"
-        began = now()
+        began = moments.now()
         lines = asked.ledger.page(scope, most=max(most, _OVERLAP))
         if not lines:
             errors().print("Nothing is recorded yet; waiting." if follow else asked.is_empty_because)
@@ -80,9 +81,8 @@ class _Shown:
 
     def __init__(self, as_json: bool) -> None:
         self._console = output()
-        self._layout = Layout(_COLUMNS, [], self._console.width)
         self._as_json = as_json
-        self._begun = as_json
+        self._layout: Layout | None = None
         self._found: dict[tuple[object, ...], str] = {}
 
     def entries(self, entries: list[Entry]) -> None:
@@ -94,9 +94,11 @@ class _Shown:
             (clock_time(entry.started_at), entry.session_id, *(row[place] for place in _SHOWN))
             for entry, row in zip(entries, call_rows(entries), strict=True)
         ]
-        if rows and not self._begun:
+        if not rows:
+            return
+        if self._layout is None:
+            self._layout = Layout(_COLUMNS, rows, self._console.width)
             self._console.print(self._layout.header, soft_wrap=True)
-            self._begun = True
         for line in self._layout.lines(rows):
             self._console.print(line, soft_wrap=True)
 

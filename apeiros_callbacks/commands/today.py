@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from apeiros_callbacks.commands import moments
 from apeiros_callbacks.commands.asked import reading
-from apeiros_callbacks.commands.moments import day_start, now
+from apeiros_callbacks.commands.customers import dollars, standing_data, standings
+from apeiros_callbacks.commands.moments import day_start
 from apeiros_callbacks.commands.output import finding_lines, output, print_json, print_rows, say
 from apeiros_callbacks.commands.records import amount_text, finding_data, totals_data
 from apeiros_callbacks.layout import Column, plain
@@ -24,21 +26,25 @@ _COLUMNS = (
     Column("cost", right=True),
 )
 _MOST_MODELS = 8
-_MOST_FINDINGS = 3
+_MOST_FINDINGS = _MOST_CUSTOMERS = 3
 _SERIOUS = ("critical", "warning", "notice")
 
 
 def today(ledger: str | None, as_json: bool) -> None:
     """Show what was spent today, on which models, and what was found."""
-    begin = day_start(now())
+    begin = day_start(moments.now())
     with reading(ledger) as asked:
-        models = asked.ledger.sums("model", begin)
+        models = [one for one in asked.ledger.sums("model", begin) if one.calls or one.amount]
         sessions = asked.ledger.sums("session", begin)
         before = asked.ledger.sums("model", day_start(begin - timedelta(hours=12)), begin)
         findings = asked.ledger.findings(since=begin)
-        is_empty = not models and not asked.ledger.page(most=1)
+        reached = [one for one in standings(asked.ledger) if one.style]
+        is_empty = not models and not reached and not asked.ledger.page(most=1)
     if as_json:
-        print_json(_data(begin, models, len(sessions), before, findings))
+        print_json(
+            _data(begin, models, len(sessions), before, findings)
+            | {"customers": [standing_data(one) for one in reached]}
+        )
         return
     if is_empty:
         say(asked.is_empty_because)
@@ -57,6 +63,13 @@ def today(ledger: str | None, as_json: bool) -> None:
         if len(rows) > _MOST_MODELS:
             rest = show_usd(_sum(models[_MOST_MODELS:]))
             say(f"and {rest} on {len(rows) - _MOST_MODELS} more models", style="dim")
+    if reached:
+        say()
+    for one in reached[:_MOST_CUSTOMERS]:
+        spent = f"{show_usd(one.spent)} of {dollars(one.cap.usd) or 'no limit'} in {one.period}"
+        say(plain(f"customer {one.customer}: {spent}, {one.status}"), style=one.style)
+    if len(reached) > _MOST_CUSTOMERS:
+        say(f"{len(reached) - _MOST_CUSTOMERS:,} more: apeiros customers", style="dim")
     if findings:
         _show(findings)
 

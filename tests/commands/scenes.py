@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from apeiros_callbacks import BudgetExceeded, Session
 from apeiros_callbacks.call import Call, Outcome, Piece, Prompt
 from apeiros_callbacks.ledger import open_ledger
 from apeiros_callbacks.usage import Usage
 
-BEGIN = datetime(2026, 11, 25, 9, 0).astimezone()
+BEGIN = datetime(2026, 11, 25, 9, tzinfo=UTC)
 NOW = BEGIN + timedelta(hours=5)
 
 
