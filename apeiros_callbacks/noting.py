@@ -36,7 +36,7 @@ class Notes:
         self._ledger = ledger
         self._clock = clock
         self.start_afresh()
-        in_forked_child(self.start_afresh)
+        in_forked_child(self)
 
     def start_afresh(self) -> None:
         """Have noted nothing; what the ledger has stays."""
