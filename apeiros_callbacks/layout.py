@@ -21,7 +21,7 @@ class Column:
     right: bool = False
     """Numbers stand at the right."""
     rank: int = 0
-    """The highest is left out first; 0 is never left out."""
+    """The highest is left out first, and what is empty in all rows; 0 is never left out."""
     least: int = 0
     """Cells that it takes at least, for rows that come later."""
     most: int | None = None
@@ -46,8 +46,12 @@ class Layout:
         self._widths = [
             _width(column, [plain(row[place]) for row in rows]) for place, column in enumerate(columns)
         ]
-        self._kept = list(range(len(columns)))
-        for place in sorted(self._kept, key=lambda place: -columns[place].rank):
+        self._kept = [
+            place
+            for place, column in enumerate(columns)
+            if not column.rank or not rows or any(row[place] for row in rows)
+        ]
+        for place in sorted(self._kept.copy(), key=lambda place: -columns[place].rank):
             if columns[place].rank == 0 or self.width <= width:
                 break
             self._kept.remove(place)

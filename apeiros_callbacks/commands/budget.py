@@ -123,4 +123,13 @@ def _row(one: Standing) -> tuple[str, ...]:
     cap = one.cap
     limit = "none" if cap.usd is None else f"{dollars(cap.usd)} a {cap.period}"
     alert_at, price = map(dollars, (cap.alert_at, cap.plan_price))
-    return (one.customer, limit, alert_at, show_usd(one.spent), one.period, cap.timezone, price, one.status)
+    return (
+        one.customer,
+        limit,
+        alert_at,
+        show_usd(one.spent),
+        one.spending.period,
+        cap.timezone,
+        price,
+        one.status,
+    )

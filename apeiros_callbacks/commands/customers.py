@@ -8,15 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-from apeiros_callbacks.caps import Cap, customer_scope, period_scope
+from apeiros_callbacks.caps import Cap
 from apeiros_callbacks.commands import moments
 from apeiros_callbacks.commands.asked import AsJson, LedgerUrl, reading
 from apeiros_callbacks.commands.output import print_json, print_rows, say
 from apeiros_callbacks.commands.records import amount_text
+from apeiros_callbacks.customers import Status, status_of
 from apeiros_callbacks.layout import Column
 from apeiros_callbacks.ledger import Ledger
-from apeiros_callbacks.ledger.watchers import is_period_scope
 from apeiros_callbacks.money import show_usd
+from apeiros_callbacks.spending import Spending, spending
 
 __all__ = ["Standing", "customers", "dollars", "standing_data", "standings"]
 
@@ -28,6 +29,7 @@ _COLUMNS = (
     Column("left", right=True, rank=2),
     Column("calls", right=True, rank=5),
     Column("tokens", right=True, rank=6),
+    Column("margin", right=True, rank=7),
     Column("status", rank=4),
 )
 
@@ -36,12 +38,33 @@ _COLUMNS = (
 class Standing:
     """What a customer spent in the present period of its cap; the calendar month where it has none."""
 
-    customer: str
-    cap: Cap
-    period: str
-    spent: Decimal
-    calls: int
-    tokens: int
+    spending: Spending
+
+    @property
+    def customer(self) -> str:
+        """The customer's name."""
+        return self.spending.customer
+
+    @property
+    def cap(self) -> Cap:
+        """What it may spend in such a period, and pays for it."""
+        cap = self.spending.cap
+        return cap if self.spending.is_capped else Cap(cap.scope, timezone=cap.timezone)
+
+    @property
+    def spent(self) -> Decimal:
+        """US dollars."""
+        return self.spending.amount
+
+    @property
+    def calls(self) -> int:
+        """LLM calls."""
+        return sum(one.calls for one in self.spending.totals)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens read and written."""
+        return sum(one.tokens for one in self.spending.totals)
 
     @property
     def left(self) -> Decimal | None:
@@ -49,28 +72,32 @@ class Standing:
         return None if self.cap.usd is None else self.cap.usd - self.spent
 
     @property
-    def status(self) -> str:
-        """How it stands, in words."""
-        if self.left is not None and self.left <= 0:
-            return "cap reached"
-        if self.cap.alert_at is not None and self.spent >= self.cap.alert_at:
-            return "alert reached"
-        return "" if self.cap.usd is None else "ok"
+    def margin(self) -> Decimal | None:
+        """US dollars of the plan's price that are left; None where it is not known."""
+        return None if self.cap.plan_price is None else self.cap.plan_price - self.spent
+
+    @property
+    def status(self) -> Status:
+        """As `meter` says it."""
+        return status_of(self.cap, self.spent)
 
     @property
     def style(self) -> str:
-        """The colour of its row; the words say the same."""
-        return {"cap reached": "red", "alert reached": "magenta"}.get(self.status, "")
+        """The colour of its row; its status says the same."""
+        return {"capped": "red", "alert": "magenta", "ok": ""}[self.status]
 
 
 def customers(
+    month: Annotated[
+        str | None, typer.Option(metavar="YYYY-MM", help="The present period of each cap, unless given.")
+    ] = None,
     most: Annotated[int, typer.Option("--last", "-n", min=1, help="How many.")] = 20,
     ledger: LedgerUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """List what each customer spends this month, the dearest first."""
+    """List what each customer spends, the dearest first."""
     with reading(ledger) as asked:
-        found = standings(asked.ledger)
+        found = standings(asked.ledger, month)
         is_empty = not found and not asked.ledger.page(most=1)
     shown = found[:most]
     if as_json:
@@ -85,21 +112,9 @@ def customers(
             say(f"\n{len(found) - most:,} more: apeiros customers --last {len(found)}", style="dim")
 
 
-def standings(ledger: Ledger) -> list[Standing]:
+def standings(ledger: Ledger, month: str | None = None) -> list[Standing]:
     """How every customer stands that ever spent something or has a cap, the dearest first."""
-    totals = {one.scope: one for one in ledger.totals(customer_scope(""))}
-    caps = ledger.caps()
-    moment, found = moments.now(), list[Standing]()
-    known = {scope for scope in totals if not is_period_scope(scope)}
-    for scope in known | {scope for scope in caps if scope.startswith(customer_scope(""))}:
-        cap = caps.get(scope) or Cap(scope)
-        period = cap.period_at(moment)
-        spent = totals.get(period_scope(scope, period))
-        name = scope.removeprefix(customer_scope(""))
-        if spent is None:
-            found.append(Standing(name, cap, period, Decimal(0), 0, 0))
-        else:
-            found.append(Standing(name, cap, period, spent.amount, spent.calls, spent.tokens))
+    found = map(Standing, spending(ledger, moments.now(), month, capped=month is None))
     return sorted(found, key=lambda one: (-one.spent, one.customer))
 
 
@@ -114,28 +129,30 @@ def standing_data(one: Standing) -> dict[str, Any]:
     """How a customer stands, for `json.dumps`."""
     return {
         "customer_id": one.customer,
-        "period": one.period,
+        "period": one.spending.period,
         "timezone": one.cap.timezone,
         "spent": amount_text(one.spent),
         "cap": amount_text(one.cap.usd),
         "left": amount_text(one.left),
         "alert_at": amount_text(one.cap.alert_at),
         "plan_price": amount_text(one.cap.plan_price),
+        "margin": amount_text(one.margin),
         "calls": one.calls,
         "tokens": one.tokens,
-        "status": one.status or None,
+        "status": one.status,
     }
 
 
 def _row(one: Standing) -> tuple[str, ...]:
-    cap, left = map(dollars, (one.cap.usd, one.left))
+    cap, left, margin = map(dollars, (one.cap.usd, one.left, one.margin))
     return (
         one.customer,
-        one.period,
+        one.spending.period,
         show_usd(one.spent),
         cap,
         left,
         f"{one.calls:,}",
         f"{one.tokens:,}",
-        one.status,
+        margin,
+        one.status if one.cap.usd or one.cap.alert_at else "",
     )

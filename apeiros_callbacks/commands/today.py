@@ -12,6 +12,7 @@ from apeiros_callbacks.commands.customers import dollars, standing_data, standin
 from apeiros_callbacks.commands.moments import day_start
 from apeiros_callbacks.commands.output import finding_lines, output, print_json, print_rows, say
 from apeiros_callbacks.commands.records import amount_text, finding_data, totals_data
+from apeiros_callbacks.customers import Status
 from apeiros_callbacks.layout import Column, plain
 from apeiros_callbacks.ledger.noted import Noted
 from apeiros_callbacks.ledger.totals import ScopeTotals
@@ -27,6 +28,7 @@ _COLUMNS = (
 )
 _MOST_MODELS = 8
 _MOST_FINDINGS = _MOST_CUSTOMERS = 3
+_STANDING: dict[Status, str] = {"ok": "", "alert": "alert reached", "capped": "cap reached"}
 _SERIOUS = ("critical", "warning", "notice")
 
 
@@ -66,8 +68,8 @@ def today(ledger: str | None, as_json: bool) -> None:
     if reached:
         say()
     for one in reached[:_MOST_CUSTOMERS]:
-        spent = f"{show_usd(one.spent)} of {dollars(one.cap.usd) or 'no limit'} in {one.period}"
-        say(plain(f"customer {one.customer}: {spent}, {one.status}"), style=one.style)
+        spent = f"{show_usd(one.spent)} of {dollars(one.cap.usd) or 'no limit'} in {one.spending.period}"
+        say(plain(f"customer {one.customer}: {spent}, {_STANDING[one.status]}"), style=one.style)
     if len(reached) > _MOST_CUSTOMERS:
         say(f"{len(reached) - _MOST_CUSTOMERS:,} more: apeiros customers", style="dim")
     if findings:

@@ -72,9 +72,9 @@ FINDINGS = """\
 """
 
 CUSTOMERS = """\
-customer  period     spent      cap      left  calls  tokens  status
-acme      2026-11  $0.3015  $250.00   $249.70      3  92,100  alert reached
-globex    2026-11  $0.0503    $0.05  -$0.0003      6  11,540  cap reached
+customer  period     spent      cap      left  calls  tokens   margin  status
+acme      2026-11  $0.3015  $250.00   $249.70      3  92,100  $298.70  alert
+globex    2026-11  $0.0503    $0.05  -$0.0003      6  11,540           capped
 """
 
 TAIL = """\
@@ -87,8 +87,8 @@ time      session         model                      in     out       cost
 
 BUDGETS = """\
 customer            limit  alert at    spent  period   time zone  status
-acme      $250.00 a month     $0.20  $0.3015  2026-11  UTC        alert reached
-globex      $0.05 a month            $0.0503  2026-11  UTC        cap reached
+acme      $250.00 a month     $0.20  $0.3015  2026-11  UTC        alert
+globex      $0.05 a month            $0.0503  2026-11  UTC        capped
 """
 
 
@@ -137,7 +137,7 @@ class TestJson:
         assert (data["cost"], data["cost_yesterday"]) == ("0.737", "0.000786")
         assert (data["calls"], data["tokens"], data["sessions"]) == (11, 268_800, 3)
         assert [one["model"] for one in data["models"]] == ["gpt-4o", "claude-sonnet-4-5"]
-        assert [one["status"] for one in data["customers"]] == ["alert reached", "cap reached"]
+        assert [one["status"] for one in data["customers"]] == ["alert", "capped"]
         assert [one["type"] for one in data["findings"]] == ["retry_loop", "budget_exceeded"]
 
     def test_sessions(self, apeiros: Apeiros) -> None:
@@ -180,7 +180,7 @@ class TestJson:
         assert (acme["spent"], acme["cap"], acme["left"], acme["plan_price"]) == (
             "0.3015", "250", "249.6985", "299",
         )  # fmt: skip
-        assert (globex["period"], globex["timezone"], globex["status"]) == ("2026-11", "UTC", "cap reached")
+        assert (globex["period"], globex["timezone"], globex["status"]) == ("2026-11", "UTC", "capped")
 
     def test_tail(self, apeiros: Apeiros) -> None:
         lines = apeiros("tail", "--no-follow", "--last", "2", "--json").stdout.splitlines()
