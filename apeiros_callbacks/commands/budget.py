@@ -67,7 +67,7 @@ def set_budget(
     ledger: LedgerUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Set the limit of a customer, for every process that uses the ledger.
+    """Set the limit of a customer, for all who use the ledger.
 
     What is not given stays as it is. Nothing is restarted: each process knows
     before its next call. What was spent before counts, unless the period is
@@ -112,7 +112,7 @@ def list_budgets(
     if as_json:
         print_json([standing_data(one) for one in found])
     elif not found:
-        say("No customer has a limit yet: apeiros budget set acme --monthly 250 --alert-at 200")
+        say("No customer has a limit yet: apeiros budget set acme --monthly 250")
     else:
         print_rows(_COLUMNS, [_row(one) for one in found], [one.style for one in found])
     if check and any(one.left is not None and one.left <= 0 for one in found):

@@ -6,7 +6,9 @@ import importlib
 import logging
 import platform
 import textwrap
-from collections.abc import Iterator
+import warnings
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import EntryPoint, entry_points, version
 
@@ -33,21 +35,33 @@ def doctor(ledger: LedgerUrl = None, as_json: AsJson = False) -> None:
     models that cost nothing. Nothing is sent. The exit code is 1 where
     something does not hold.
     """
-    logging.disable(logging.CRITICAL)  # refusals are what is tried here, and frameworks log them
     console = output()
     data: list[dict[str, object]] = []
-    for part, checks in _parts(ledger):
-        if not as_json:
-            console.print(part, style="bold", soft_wrap=True)
-        with errors().status("trying …"):
-            for one in checks:
-                data.append({"part": part, "name": one.name, "holds": one.holds, "said": one.said})
-                if not as_json:
-                    for line in _lines(one, console.width):
-                        console.print(line, soft_wrap=True)
+    with _quiet():
+        for part, checks in _parts(ledger):
+            if not as_json:
+                console.print(part, style="bold", soft_wrap=True)
+            with errors().status("trying …"):
+                for one in checks:
+                    data.append({"part": part, "name": one.name, "holds": one.holds, "said": one.said})
+                    if not as_json:
+                        for line in _lines(one, console.width):
+                            console.print(line, soft_wrap=True)
     if as_json:
         print_json(data)
     raise typer.Exit(CANNOT if any(one["holds"] is False for one in data) else 0)
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Refusals are what is tried here; frameworks log them, and leave warnings."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(disabled)
 
 
 def _parts(ledger: str | None) -> Iterator[tuple[str, Iterator[Check]]]:

@@ -28,10 +28,10 @@ __all__ = ["tail"]
 _COLUMNS = (
     Column("time", least=8),
     Column("session", least=12),
-    Column("agent", rank=2, least=10, most=10),
-    Column("model", least=20, most=20),
-    Column("in", right=True, rank=1, least=7),
-    Column("out", right=True, rank=1, least=6),
+    Column("agent", rank=4, least=10, most=10),
+    Column("model", rank=1, least=20, most=20),
+    Column("in", right=True, rank=3, least=7),
+    Column("out", right=True, rank=2, least=6),
     Column("cost", right=True, least=9),
 )
 _SHOWN = tuple(CALL_COLUMNS.index(column.name) for column in _COLUMNS if column.name in CALL_COLUMNS)
@@ -55,7 +55,8 @@ def tail(
         began = moments.now()
         lines = asked.ledger.page(scope, most=max(most, _OVERLAP))
         if not lines:
-            errors().print("Nothing is recorded yet; waiting." if follow else asked.is_empty_because)
+            said = "Nothing is recorded yet; waiting." if follow else asked.is_empty_because
+            errors().print(said, soft_wrap=True)
         shown = _Shown(as_json)
         shown.entries([line.entry for line in lines[len(lines) - most :]])
         while follow:
