@@ -41,7 +41,7 @@ def _call_row(entry: Entry, number: int, spent: Decimal) -> tuple[str, ...]:
             f"{usage.output_tokens:,}",
         )
     )
-    model = f"↳ {entry.model}" if entry.kind == "tool" else entry.model
+    model = {"tool": "↳ ", "correction": "± "}.get(entry.kind, "") + entry.model
     cost = "cached" if entry.cached else ("" if _is_sure(entry) else "~") + show_usd(entry.amount)
     if entry.kind == "tool" and not entry.amount:
         cost = ""

@@ -27,6 +27,7 @@ from apeiros_callbacks.commands.sessions import sessions
 from apeiros_callbacks.commands.show import show
 from apeiros_callbacks.commands.tail import tail
 from apeiros_callbacks.commands.today import today
+from apeiros_callbacks.commands.upkeep import check, correct, prune, repair, reprice
 from apeiros_callbacks.errors import ApeirosError, ConfigError
 
 __all__ = ["app", "main"]
@@ -107,23 +108,20 @@ def _today(
         stop(WRONG, f"Write --ledger and --json after the command: apeiros {context.invoked_subcommand} …")
 
 
-_SPENT = "What was spent"
-_LIMITS = "Limits"
-_PRICES = "Prices"
-_TRY = "See that it works"
-
-app.command(rich_help_panel=_SPENT)(sessions)
-app.command(rich_help_panel=_SPENT)(show)
-app.command(rich_help_panel=_SPENT)(customers)
-app.command(rich_help_panel=_SPENT)(findings)
-app.command(rich_help_panel=_SPENT)(tail)
-app.command(rich_help_panel=_SPENT)(export)
-app.add_typer(budget, name="budget", rich_help_panel=_LIMITS)
-# What follows the script is the script's.
-app.command(rich_help_panel=_LIMITS, context_settings={"allow_interspersed_args": False})(run)
-app.command(rich_help_panel=_PRICES)(prices)
-app.command(rich_help_panel=_TRY)(demo)
-app.command(rich_help_panel=_TRY)(doctor)
+_PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "What was spent": (sessions, show, customers, findings, tail, export),
+    "Limits": (),
+    "Prices": (prices,),
+    "Care of the ledger": (check, repair, correct, reprice, prune),
+    "See that it works": (demo, doctor),
+}
+for _panel, _commands in _PANELS.items():
+    for _command in _commands:
+        app.command(rich_help_panel=_panel)(_command)
+    if _panel == "Limits":
+        app.add_typer(budget, name="budget", rich_help_panel=_panel)
+        # What follows the script is the script's.
+        app.command(rich_help_panel=_panel, context_settings={"allow_interspersed_args": False})(run)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Generator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -16,8 +17,9 @@ from apeiros_callbacks.commands.moments import moment_of
 from apeiros_callbacks.commands.output import CANNOT, WRONG, stop
 from apeiros_callbacks.ledger import Ledger, default_ledger_url, open_ledger
 from apeiros_callbacks.ledger.url import MEMORY, SqliteUrl, parse_url
+from apeiros_callbacks.money import exact_usd
 
-__all__ = ["AsJson", "Asked", "LedgerUrl", "Since", "Until", "asked_url", "reading", "writing"]
+__all__ = ["AsJson", "Asked", "LedgerUrl", "Since", "Until", "asked_url", "reading", "usd_of", "writing"]
 
 LedgerUrl: TypeAlias = Annotated[
     str | None,
@@ -103,3 +105,15 @@ def writing(given: str | None) -> Generator[Asked]:
     """
     with closing(open_ledger(asked_url(given))) as ledger:
         yield Asked(ledger, ledger.url)
+
+
+def usd_of(text: str) -> Decimal:
+    """Read an amount of US dollars, such as ``250`` or ``$0.50``.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    try:
+        return exact_usd(Decimal(text.strip().removeprefix("$")), "an amount")
+    except (InvalidOperation, ValueError) as wrong:
+        raise typer.BadParameter(f"{text!r} is no amount of US dollars; write 250 or 0.50") from wrong

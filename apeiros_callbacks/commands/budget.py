@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated, TypeAlias
 
 import typer
 
 from apeiros_callbacks.caps import Cap, Period, customer_scope
-from apeiros_callbacks.commands.asked import AsJson, LedgerUrl, reading, writing
+from apeiros_callbacks.commands.asked import AsJson, LedgerUrl, reading, usd_of, writing
 from apeiros_callbacks.commands.customers import Standing, dollars, standing_data, standings
 from apeiros_callbacks.commands.output import OVER_BUDGET, WRONG, print_json, print_rows, say, stop
 from apeiros_callbacks.layout import Column
-from apeiros_callbacks.money import exact_usd, show_usd
+from apeiros_callbacks.money import show_usd
 
 __all__ = ["budget"]
 
@@ -30,13 +30,6 @@ _COLUMNS = (
 )
 
 
-def _dollars(text: str) -> Decimal:
-    try:
-        return exact_usd(Decimal(text.strip().removeprefix("$")), "an amount")
-    except (InvalidOperation, ValueError) as wrong:
-        raise typer.BadParameter(f"{text!r} is no amount of US dollars; write 250 or 0.50") from wrong
-
-
 _USD: TypeAlias = Decimal | None
 
 
@@ -44,25 +37,23 @@ _USD: TypeAlias = Decimal | None
 def set_budget(
     customer: Annotated[str, typer.Argument(metavar="CUSTOMER", help="The customer's name in your code.")],
     monthly: Annotated[
-        _USD, typer.Option(metavar="USD", parser=_dollars, help="The limit of each calendar month.")
+        _USD, typer.Option(metavar="USD", parser=usd_of, help="The limit of each calendar month.")
     ] = None,
     weekly: Annotated[
-        _USD, typer.Option(metavar="USD", parser=_dollars, help="The limit of each week, from Monday.")
+        _USD, typer.Option(metavar="USD", parser=usd_of, help="The limit of each week, from Monday.")
     ] = None,
-    daily: Annotated[
-        _USD, typer.Option(metavar="USD", parser=_dollars, help="The limit of each day.")
-    ] = None,
+    daily: Annotated[_USD, typer.Option(metavar="USD", parser=usd_of, help="The limit of each day.")] = None,
     no_limit: Annotated[
         bool, typer.Option("--no-limit", metavar="", help="Limit nothing, and keep the rest.")
     ] = False,
     alert_at: Annotated[
-        _USD, typer.Option(metavar="USD", parser=_dollars, help="Tell somebody when so much is spent.")
+        _USD, typer.Option(metavar="USD", parser=usd_of, help="Tell somebody when so much is spent.")
     ] = None,
     timezone: Annotated[
         str | None, typer.Option(metavar="ZONE", help="Whose midnight it is, such as Europe/Berlin.")
     ] = None,
     plan_price: Annotated[
-        _USD, typer.Option(metavar="USD", parser=_dollars, help="What the customer pays for a period.")
+        _USD, typer.Option(metavar="USD", parser=usd_of, help="What the customer pays for a period.")
     ] = None,
     ledger: LedgerUrl = None,
     as_json: AsJson = False,

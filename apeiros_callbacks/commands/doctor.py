@@ -18,7 +18,7 @@ from rich.text import Text
 from apeiros_callbacks.checkup import Check, check
 from apeiros_callbacks.commands.asked import AsJson, LedgerUrl, asked_url, reading
 from apeiros_callbacks.commands.demo import ADAPTERS
-from apeiros_callbacks.commands.output import CANNOT, errors, output, print_json
+from apeiros_callbacks.commands.output import CANNOT, output, print_json, working
 from apeiros_callbacks.layout import plain
 
 __all__ = ["doctor"]
@@ -41,7 +41,7 @@ def doctor(ledger: LedgerUrl = None, as_json: AsJson = False) -> None:
         for part, checks in _parts(ledger):
             if not as_json:
                 console.print(part, style="bold", soft_wrap=True)
-            with errors().status("trying …"):
+            with working("trying …"):
                 for one in checks:
                     data.append({"part": part, "name": one.name, "holds": one.holds, "said": one.said})
                     if not as_json:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import typer
@@ -17,7 +18,7 @@ from apeiros_callbacks.layout import Column, Layout, plain
 
 __all__ = [
     "CANNOT", "OVER_BUDGET", "WRONG", "errors", "finding_lines", "output", "print_json", "print_rows", "say",
-    "stop",
+    "stop", "working",
 ]  # fmt: skip
 
 CANNOT = 1
@@ -71,6 +72,13 @@ def finding_lines(finding: Finding, width: int) -> list[Text]:
         break_on_hyphens=False,
     )
     return [Text(line, style=style) for line in said]
+
+
+@contextmanager
+def working(what: str) -> Generator[None]:
+    """Say on the terminal that something takes its time."""
+    with errors().status(what):
+        yield
 
 
 def print_json(data: dict[str, Any] | Sequence[Any]) -> None:

@@ -50,8 +50,8 @@ class TestNothingYet:
         if words not in (["export"], ["budget", "list"]):
             said = result.stdout + result.stderr
             assert "apeiros run --budget 0.50 script.py" in said
-            assert f"APEIROS_LEDGER=sqlite:///{tmp_path}/data/apeiros/ledger.db" in said
-        assert not (tmp_path / "data").exists()
+            assert f"APEIROS_LEDGER=sqlite:///{tmp_path}/home/ledger.db" in said
+        assert not (tmp_path / "home").exists()
 
     @every_report
     @pytest.mark.parametrize("is_there", [False, True])
@@ -78,7 +78,7 @@ class TestNothingYet:
 
     def test_a_budget_begins_a_ledger(self, apeiros: Apeiros, tmp_path: Path) -> None:
         assert apeiros("budget", "set", "acme", "--monthly", "250").exit_code == 0
-        assert (tmp_path / "data/apeiros/ledger.db").exists()
+        assert (tmp_path / "home/ledger.db").exists()
         assert [one["cap"] for one in json.loads(apeiros("budget", "list", "--json").stdout)] == ["250"]
 
 

@@ -18,7 +18,6 @@ from apeiros_callbacks.ledger.noted import Noted
 from apeiros_callbacks.usage import Usage
 from tests.contract.entries import NOON, entry
 from tests.contract.processes import run
-from tests.contract.servers import Server, a_server
 
 A, B = ("session:a",), ("session:b",)
 LOOP = Finding(
@@ -33,17 +32,10 @@ LOOP = Finding(
 )
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with a_server() as started:
-        yield started
-
-
 @pytest.fixture(params=["memory", "sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "postgres":
-        server: Server = request.getfixturevalue("server")
-        return server.new_database()
+        return str(request.getfixturevalue("database"))
     return {"memory": "memory:", "sqlite": f"sqlite:///{tmp_path}/ledger.db"}[request.param]
 
 
