@@ -23,7 +23,7 @@ __all__ = ["AsJson", "Asked", "LedgerUrl", "Since", "Until", "asked_url", "readi
 
 LedgerUrl: TypeAlias = Annotated[
     str | None,
-    typer.Option("--ledger", metavar="URL", help="The ledger; $APEIROS_LEDGER or your own, unless given."),
+    typer.Option("--ledger", metavar="URL", help="A ledger; else $APEIROS_LEDGER, or your own."),
 ]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON, amounts as text.")]
 Since: TypeAlias = Annotated[

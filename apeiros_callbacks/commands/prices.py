@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Annotated
@@ -45,21 +46,24 @@ def prices(
     Nothing is downloaded without --refresh. Prices of your own are in the JSON file that APEIROS_PRICES
     names.
     """
-    if (url and not refresh) or sum((refresh, bundled, model is not None or as_json)) > 1:
+    if (url and not refresh) or sum((refresh, bundled, model is not None)) > 1:
         stop(WRONG, "Give one of MODEL, --refresh and --bundled; --url goes with --refresh.")
     when = datetime.now(UTC) if at is None else at.replace(tzinfo=UTC)
     if refresh:
-        _refresh_prices(url)
+        _refresh_prices(url, as_json)
     elif bundled:
-        _bundled_prices()
+        _bundled_prices(as_json)
     else:
         _show_prices(model, provider, tier, when, as_json)
 
 
-def _refresh_prices(url: str | None) -> None:
+def _refresh_prices(url: str | None, as_json: bool) -> None:
     from apeiros_callbacks.prices.refresh import refresh
 
     done = refresh(url)
+    if as_json:
+        print_json(asdict(done) | {"fetched_at": done.fetched_at.isoformat()})
+        return
     output().print(
         f"{done.models:,} models of {done.providers} providers, from {done.url}\n"
         f"Against {_label(done.before)}: {done.repriced:,} changed price, {done.added:,} added, "
@@ -73,10 +77,13 @@ def _label(version: str) -> str:
     return f"the prices {version}" if version.startswith("refreshed") else f"genai-prices {version}"
 
 
-def _bundled_prices() -> None:
+def _bundled_prices(as_json: bool) -> None:
     from apeiros_callbacks.prices import stored
 
     removed = stored.remove()
+    if as_json:
+        print_json({"removed": removed})
+        return
     package = f"the prices bundled with genai-prices {version('genai-prices')}"
     output().print(f"{'Back to' if removed else 'Already in use:'} {package}.")
 

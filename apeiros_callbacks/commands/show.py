@@ -61,8 +61,11 @@ def show(
         )
         return
     say(_headline(name, totals, entries))
-    if earlier > 0:
-        say(f"The last {len(entries):,} lines; all: apeiros show {name} --last {totals.entries}", style="dim")
+    if len(entries) < min(most, totals.entries):
+        say(f"{earlier:,} earlier lines were pruned; they are counted", style="dim")
+    elif earlier:
+        said = f"The last {len(entries):,} lines; all: apeiros show {plain(name)} --last {totals.entries}"
+        say(said, style="dim")
     say()
     for line in _timeline(totals, entries, findings, output().width):
         output().print(line, soft_wrap=True)

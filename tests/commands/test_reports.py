@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from decimal import Decimal
@@ -282,3 +283,41 @@ class TestExport:
         assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
         assert {one.name for one in tmp_path.iterdir()} >= {"out.json"}
         assert not list(tmp_path.glob("*.part"))
+
+
+class TestUpkeep:
+    def test_a_ledger_that_is_consistent(self, apeiros: Apeiros, ledger: str) -> None:
+        assert apeiros("check").stdout == f"{ledger} is consistent\n"
+        data = {"ledger": ledger, "consistent": True, "problems": [], "unresolved": 0, "lost": []}
+        assert as_json(apeiros, "check") == as_json(apeiros, "repair") == data
+
+    def test_one_that_contradicts_itself(self, apeiros: Apeiros, ledger: str, tmp_path: Path) -> None:
+        with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+            connection.execute("UPDATE scope_total SET spent = 1 WHERE scope = 'customer:acme'")
+            connection.commit()
+        found = apeiros("check", "--json")
+        assert (found.exit_code, json.loads(found.stdout)["consistent"]) == (1, False)
+        said = f'{ledger} contradicts itself in 1 place. "apeiros repair" rebuilds its counters.\n'
+        assert found.stderr == said
+        assert as_json(apeiros, "repair")["consistent"]
+        assert apeiros("check").exit_code == 0
+
+    def test_a_correction(self, apeiros: Apeiros) -> None:
+        made = as_json(apeiros, "correct", "call-4#1", "--amount", "$0.05", "--why", "the bill")["correction"]
+        assert (made["amount"], made["corrects"], made["price_source"]) == ("0.026", "call-4#1", "the bill")
+        assert as_json(apeiros, "correct", "call-4#1", "--amount", "0.05") == {"correction": None}
+        assert "± gpt-4o" in shown(apeiros, "show", "nightly-report")
+        unknown = apeiros("correct", "call-400#1", "--amount", "1")
+        assert (unknown.exit_code, unknown.stdout) == (1, "")
+        assert "there is no entry 'call-400#1'" in unknown.stderr
+
+    def test_prices_of_today(self, apeiros: Apeiros) -> None:
+        assert as_json(apeiros, "reprice", "--since", "2026-11") == {"corrected": 0, "change": "0"}
+
+    def test_what_is_removed_still_counts(self, apeiros: Apeiros) -> None:
+        assert as_json(apeiros, "prune", "--before", "2026-11-26") == {"removed": 15}
+        assert as_json(apeiros, "sessions")[2]["cost"] == "0.386"
+        assert "6 earlier lines were pruned; they are counted" in shown(apeiros, "show", "nightly-report")
+        wrong = apeiros("prune", "--before", "soon")
+        assert (wrong.exit_code, wrong.stdout) == (2, "")
+        assert len(wrong.stderr.splitlines()) == 1

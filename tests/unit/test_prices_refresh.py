@@ -100,6 +100,14 @@ class TestGood:
         assert charged("gpt-new") is not None
         assert charged("gpt-4.1") is None
 
+    def test_what_changed_is_json(self, server: Server, home: Path) -> None:
+        data = json.loads(run("--refresh", "--url", server.url, "--json").stdout)
+        assert (data["models"], data["repriced"], data["added"], data["url"]) == (2, 1, 1, server.url)
+        assert [json.loads(run("--bundled", "--json").stdout) for _ in range(2)] == [
+            {"removed": True},
+            {"removed": False},
+        ]
+
     def test_the_file_is_whole_and_for_this_user_only(self, server: Server, home: Path) -> None:
         run("--refresh", "--url", server.url)
         (file,) = home.iterdir()
