@@ -41,7 +41,7 @@ def doctor(ledger: LedgerUrl = None, as_json: AsJson = False) -> None:
         for part, checks in _parts(ledger):
             if not as_json:
                 console.print(part, style="bold", soft_wrap=True)
-            with working("trying …"):
+            with working("trying …", None if as_json else console):
                 for one in checks:
                     data.append({"part": part, "name": one.name, "holds": one.holds, "said": one.said})
                     if not as_json:

@@ -75,9 +75,14 @@ def finding_lines(finding: Finding, width: int) -> list[Text]:
 
 
 @contextmanager
-def working(what: str) -> Generator[None]:
-    """Say on the terminal that something takes its time."""
-    with errors().status(what):
+def working(what: str, console: Console | None = None) -> Generator[None]:
+    """Say on the terminal that something takes its time.
+
+    Args:
+        what: what it is.
+        console: what lines are printed with meanwhile; they would be mixed up with those of another.
+    """
+    with (console or errors()).status(what):
         yield
 
 
