@@ -10,7 +10,7 @@ nox.options.default_venv_backend = "uv"
 nox.options.sessions = ["langchain", "oldest", "newest", "bare", "llama_index", "llama_index_oldest"]
 nox.options.error_on_missing_interpreters = True
 
-CORE = ("tests/unit", "tests/contract", "tests/testing")
+CORE = ("tests/unit", "tests/contract", "tests/testing", "tests/commands")
 # What a version of LangChain can change: where it calls, when it ends, what it hands on.
 VERSIONED = tuple(
     f"tests/langchain/test_{name}.py"

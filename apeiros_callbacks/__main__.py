@@ -1,6 +1,6 @@
 """``python -m apeiros_callbacks``."""
 
-from apeiros_callbacks.cli import main
+from apeiros_callbacks.commands import main
 
 if __name__ == "__main__":
     main()

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from apeiros_callbacks.session import Session
 
-__all__ = ["current_session", "enter", "leave", "session_here"]
+__all__ = ["current_session", "enter", "leave", "put_around", "session_around", "session_here"]
 
 _here: ContextVar[tuple[Session, ...] | None] = ContextVar("apeiros_sessions", default=None)
 _anywhere: list[Session] = []
+_around: list[Session] = []
 
 
 def current_session() -> Session | None:
@@ -49,3 +50,13 @@ def leave(session: Session) -> bool:
     except ValueError:
         return False
     return True
+
+
+def put_around(session: Session | None) -> None:
+    """Make every session that is begun from now on, and has no other parent, a part of this one."""
+    _around[:] = [] if session is None else [session]
+
+
+def session_around() -> Session | None:
+    """The session that new ones are a part of; None where each is on its own."""
+    return next(iter(_around), None)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Literal, TypeAlias, overload
 
 from apeiros_callbacks.alerts import AlertTo
@@ -33,7 +34,7 @@ from apeiros_callbacks.money import Dollars
 from apeiros_callbacks.report import roll_up
 from apeiros_callbacks.spending import Spending, kept_ledger, spending
 
-__all__ = ["Status", "customer_report", "meter", "set_customer"]
+__all__ = ["Status", "customer_report", "meter", "set_customer", "status_of"]
 
 Status: TypeAlias = Literal["ok", "alert", "capped"]
 """``alert``: `alert_at` is reached. ``capped``: the cap is."""
@@ -183,21 +184,22 @@ def customer_report(
     return {one.customer: _reported(kept, one) for one in spending(kept, clock(), month)}
 
 
+def status_of(cap: Cap, spent: Decimal) -> Status:
+    """How a customer stands that spent so many US dollars of a cap."""
+    if cap.usd is not None and spent >= cap.usd:
+        return "capped"
+    return "alert" if cap.alert_at is not None and spent >= cap.alert_at else "ok"
+
+
 def _metered(one: Spending) -> dict[str, Any]:
     spend = one.amount
     budget = one.cap.usd if one.is_capped else None
-    alert_at = one.cap.alert_at if one.is_capped else None
-    status: Status = "ok"
-    if budget is not None and spend >= budget:
-        status = "capped"
-    elif alert_at is not None and spend >= alert_at:
-        status = "alert"
     return {
         "period": one.period,
         "spend": float(spend),
         "budget": None if budget is None else float(budget),
         "remaining": None if budget is None else float(budget - spend),
-        "status": status,
+        "status": status_of(one.cap, spend) if one.is_capped else "ok",
         "calls": sum(part.calls for part in one.totals),
         "tokens": sum(part.tokens for part in one.totals),
     }

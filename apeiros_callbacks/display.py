@@ -41,7 +41,7 @@ def _call_row(entry: Entry, number: int, spent: Decimal) -> tuple[str, ...]:
             f"{usage.output_tokens:,}",
         )
     )
-    model = f"↳ {entry.model}" if entry.kind == "tool" else entry.model
+    model = {"tool": "↳ ", "correction": "± "}.get(entry.kind, "") + entry.model
     cost = "cached" if entry.cached else ("" if _is_sure(entry) else "~") + show_usd(entry.amount)
     if entry.kind == "tool" and not entry.amount:
         cost = ""
@@ -52,14 +52,17 @@ def _is_sure(entry: Entry) -> bool:
     return entry.usage_certainty == "reported" and entry.price_certainty in {"listed", "override", "free"}
 
 
-def call_rows(entries: Iterable[Entry]) -> list[tuple[str, ...]]:
+def call_rows(
+    entries: Iterable[Entry], *, before: int = 0, spent: Decimal = Decimal(0)
+) -> list[tuple[str, ...]]:
     """Ledger lines as the cells of `CALL_COLUMNS`, with the running sum.
+
+    `before` is how many lines there were before these, and `spent` what they cost in US dollars.
 
     A ``~`` marks a cost that is not certain: its usage or its price was not given.
     """
     rows: list[tuple[str, ...]] = []
-    spent = Decimal(0)
-    for number, entry in enumerate(entries, start=1):
+    for number, entry in enumerate(entries, start=before + 1):
         spent += entry.amount or 0
         rows.append(_call_row(entry, number, spent))
     return rows

@@ -12,6 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from apeiros_callbacks.layout import plain
 from apeiros_callbacks.money import EXACT
 from apeiros_callbacks.prices.sheet import DataAge, PriceSheet, Step, Window
 
@@ -122,11 +123,6 @@ def age_json(age: DataAge) -> dict[str, Any]:
         "newest_price": None if age.newest is None else age.newest.isoformat(),
         "models": age.models,
     }
-
-
-def plain(text: str) -> str:
-    """The text without what could steer a terminal: some of it is from outside."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _sheet(sheet: PriceSheet, age: DataAge, file: Path | None) -> RenderableType:

@@ -20,6 +20,7 @@ from apeiros_callbacks.alerts.notices import Notices
 from apeiros_callbacks.call import NO_PROMPT, Call, OpenCall, Outcome
 from apeiros_callbacks.calls import Calls
 from apeiros_callbacks.caps import checked_customer
+from apeiros_callbacks.current import session_around
 from apeiros_callbacks.display import Findings, session_html, session_line, session_text
 from apeiros_callbacks.entry import Entry
 from apeiros_callbacks.environment import enforced, in_event_loop
@@ -30,6 +31,7 @@ from apeiros_callbacks.gate import Gate
 from apeiros_callbacks.ledger import Ledger, open_for
 from apeiros_callbacks.ledger.allowance import GUARD
 from apeiros_callbacks.money import Dollars, exact_usd
+from apeiros_callbacks.noting import Notes
 from apeiros_callbacks.policy import Action, Choice, Policy
 from apeiros_callbacks.prices import Price, PriceBook, UnknownPricePolicy
 from apeiros_callbacks.prices import warm as warm_prices
@@ -128,6 +130,7 @@ class Session:
             raise ConfigError(f'on_ledger_down must be "refuse" or "allow", got {on_ledger_down!r}')
         if isinstance(ledger_timeout, bool) or not 0 < ledger_timeout < math.inf:
             raise ConfigError(f"ledger_timeout must be seconds above 0, got {ledger_timeout!r}")
+        parent = session_around() if parent is None else parent
         if id is not None and not isinstance(id, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(f"id must be a str, got {id!r}: write str(id)")
         self.id = id or uuid.uuid4().hex[:12]
@@ -154,7 +157,8 @@ class Session:
         self._notices: Notices = Notices(
             alerts, self._ledger, clock, None if parent is None else parent._notices
         )
-        self._watch = Watch(self._policy, self._notices, enforces=self._enforce)
+        notes = Notes(self.id, self._ledger, clock)
+        self._watch = Watch(self._policy, self._notices, notes, enforces=self._enforce)
         # Scopes that sessions share, and allowances of one ledger, are changed under one guard.
         self._accounts = Accounts(GUARD)
         around: tuple[str, ...] = () if parent is None else parent._ledger_scopes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 
 from apeiros_callbacks.alerts.notices import Notices
 from apeiros_callbacks.call import Call, OpenCall, Outcome
@@ -11,6 +12,8 @@ from apeiros_callbacks.detectors import BudgetExceededDetector, Detector, Findin
 from apeiros_callbacks.entry import Entry
 from apeiros_callbacks.errors import BudgetExceeded
 from apeiros_callbacks.guard import Guard
+from apeiros_callbacks.ledger.noted import Noted
+from apeiros_callbacks.noting import Notes
 from apeiros_callbacks.policy import Action, Policy
 from apeiros_callbacks.report import Health
 from apeiros_callbacks.run_memory import RunMemory
@@ -29,10 +32,11 @@ class Watch:
     Args:
         policy: finding → action.
         notices: told of each call that passes a budget.
+        notes: tells the ledger what was found.
         enforces: whether anything may refuse a call; otherwise it is noted and goes on.
     """
 
-    def __init__(self, policy: Policy, notices: Notices, *, enforces: bool) -> None:
+    def __init__(self, policy: Policy, notices: Notices, notes: Notes, *, enforces: bool) -> None:
         self.guard = Guard()
         self.memory = RunMemory()
         self.enforces = enforces
@@ -40,6 +44,7 @@ class Watch:
         """Whether a call that passes a budget is refused."""
         self._policy = policy
         self._notices = notices
+        self._notes = notes
         self._exceeded = BudgetExceededDetector()
         self._detectors: tuple[Detector, ...] = (self._exceeded, *built_in_detectors())
         self._lanes = Lanes()
@@ -117,6 +122,7 @@ class Watch:
         self.memory.forget()
         with self.guard:
             self._findings.clear()
+            self._notes.start_afresh()
 
     def forgive(self, root: str) -> None:
         """Let a run go on that was stopped or refused, and compare its next steps with none before."""
@@ -142,6 +148,13 @@ class Watch:
         if line is None and action == "warn":
             level = logging.INFO if finding.severity == "notice" else logging.WARNING
             logger.log(level, "%s: %s", finding.type, finding.message)
+        self.guard.later(partial(self._keep, self._notes.add(finding)))
+
+    def _keep(self, noted: Noted) -> None:
+        try:
+            self._notes.keep(noted)
+        except Exception as bug:  # noqa: BLE001 - the call in which it was found goes on
+            self.went_wrong("noting a finding", bug)
 
     def _follow(self, finding: Finding, call: Call) -> Action:
         """Do what the policy says about a finding, and say what that is. Not under the guard: it may take."""

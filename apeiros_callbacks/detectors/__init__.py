@@ -1,6 +1,6 @@
 """What looks at the calls of a session and says when a run goes wrong.
 
-    finding.py              Finding, what a detector sees, and the Detector protocol
+    detector.py             what a detector sees, and the Detector protocol
     lanes.py                the step before, for each agent and conversation
     budget_exceeded.py      the session's cost crosses its budget, or a call is refused because it would
     retry_loop.py           the same prompt runs three or more times in a row
@@ -15,11 +15,12 @@ from __future__ import annotations
 
 from apeiros_callbacks.detectors.budget_exceeded import BudgetExceededDetector
 from apeiros_callbacks.detectors.context_bloat import ContextBloat
-from apeiros_callbacks.detectors.finding import Attempt, Detector, Finding, Severity, Step
+from apeiros_callbacks.detectors.detector import Attempt, Detector, Step
 from apeiros_callbacks.detectors.lanes import Lanes
 from apeiros_callbacks.detectors.retry_loop import RetryLoop
 from apeiros_callbacks.detectors.token_acceleration import TokenAcceleration
 from apeiros_callbacks.detectors.tool_amplification import ToolAmplification
+from apeiros_callbacks.finding import Finding, Severity
 
 __all__ = [
     "DETECTOR_TYPES",

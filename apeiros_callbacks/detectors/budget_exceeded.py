@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from apeiros_callbacks.detectors.finding import Attempt, Finding, Step
+from apeiros_callbacks.detectors.detector import Attempt, Step
 from apeiros_callbacks.errors import BudgetExceeded
+from apeiros_callbacks.finding import Finding
 from apeiros_callbacks.money import show_usd
 from apeiros_callbacks.scopes import Account
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from apeiros_callbacks.detectors.finding import Attempt, Lane, Step
+from apeiros_callbacks.detectors.detector import Attempt, Lane, Step
 from apeiros_callbacks.entry import Entry
 from apeiros_callbacks.recent import Recent
 from apeiros_callbacks.scopes import Account

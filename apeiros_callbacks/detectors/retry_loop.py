@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from apeiros_callbacks.detectors.finding import Attempt, Finding, Step
+from apeiros_callbacks.detectors.detector import Attempt, Step
+from apeiros_callbacks.finding import Finding
 
 __all__ = ["RetryLoop"]
 

@@ -11,6 +11,9 @@ fork_gate.py    keeps this process out of SQLite while it forks
 sqlite_file.py  opening a file: whose it is, whether it can be used
 mounts.py       network file systems, where SQLite's write-ahead log is not safe
 migrate.py      the numbered scripts of ``migrations/``
+noted.py        a finding as a row, and back
+pages.py        reading in pieces, and sums over a time
+instants.py     moments as whole microseconds
 rows.py         an `Entry` as a row, and back
 cap_rows.py     a `Cap` as a row, and back
 totals.py       what a scope has in all

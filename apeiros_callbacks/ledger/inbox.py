@@ -14,6 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
 from apeiros_callbacks.errors import LedgerError
+from apeiros_callbacks.ledger.noted import Noted
 from apeiros_callbacks.ledger.rows import Item
 
 __all__ = ["Flush", "Inbox", "Queued"]
@@ -27,7 +28,7 @@ class Flush:
         self.failure: LedgerError | None = None
 
 
-Queued: TypeAlias = Item | Flush
+Queued: TypeAlias = Item | Noted | Flush
 
 
 class Inbox:
@@ -41,8 +42,8 @@ class Inbox:
         self._idle = True
         self._before_ring = before_ring
 
-    def append(self, item: Item) -> None:
-        """Put in an entry. The bell, which costs a few microseconds, rings only when it is needed."""
+    def append(self, item: Item | Noted) -> None:
+        """Put in an entry or a finding. The bell costs microseconds, and rings only when it is needed."""
         self._queue.append(item)
         if self._idle:
             self.ring()
@@ -69,8 +70,8 @@ class Inbox:
         return self._flushes.copy()
 
     def has_work(self) -> bool:
-        """An entry waits, or somebody does."""
-        return bool(self._flushes) or bool(self.items())
+        """An entry or a finding waits, or somebody does."""
+        return bool(self._flushes) or any(not isinstance(one, Flush) for one in self._queue.copy())
 
     def first(self, most: int) -> list[Queued]:
         """What came first, left in its place. For the writing thread only, as all that follows."""

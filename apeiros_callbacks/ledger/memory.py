@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from typing import TypeAlias
 
@@ -11,6 +12,8 @@ from apeiros_callbacks.entry import Entry
 from apeiros_callbacks.errors import LedgerUnavailable
 from apeiros_callbacks.ledger.allowances import Allowances
 from apeiros_callbacks.ledger.cap_rows import row_of_cap
+from apeiros_callbacks.ledger.noted import Noted, merged
+from apeiros_callbacks.ledger.pages import FIELDS, GroupName, Line, page_of
 from apeiros_callbacks.ledger.protocol import Watcher
 from apeiros_callbacks.ledger.totals import ScopeTotals, totals_of
 from apeiros_callbacks.ledger.watchers import Watchers
@@ -40,6 +43,7 @@ class MemoryLedger:
         self._joined_late: set[str] = set()
         self._sums: dict[str, tuple[int, int]] = {}
         self.allowances = Allowances(spent=self._spent)
+        self._notes: dict[tuple[object, ...], Noted] = {}
         self._claims: dict[str, object] = {}
         self._watchers = Watchers()
         self._closed = False
@@ -85,9 +89,44 @@ class MemoryLedger:
         key = (entry.id, entry.attempt)
         return tuple(sorted(scope for scope, lines in self._charges.copy().items() if key in lines))
 
+    def page(self, scope: str | None = None, *, after: int | None = None, most: int = 500) -> list[Line]:
+        """See `Ledger.page`."""
+        charged = self._lines if scope is None else self._charges.get(scope, {})
+        everything = enumerate(list(self._lines.items()), start=1)
+        lines = (Line(place, entry) for place, (key, entry) in everything if key in charged)
+        return page_of(lines, after, most)
+
+    def sums(self, by: GroupName, since: datetime, until: datetime | None = None) -> list[ScopeTotals]:
+        """See `Ledger.sums`."""
+        groups: dict[str, list[Entry]] = {}
+        for entry in self.entries():
+            if entry.started_at >= since and (until is None or entry.started_at < until):
+                groups.setdefault(getattr(entry, FIELDS[by]) or "", []).append(entry)
+        tokens = self._tokens()
+        sums = [totals_of(name, entries, tokens) for name, entries in groups.items()]
+        return sorted(sums, key=lambda one: (-one.amount, one.scope))
+
+    def note(self, noted: Noted) -> None:
+        """See `Ledger.note`."""
+        if self._closed:
+            raise _closed()
+        self._notes[(*noted.line, noted.source)] = noted
+
+    def findings(self, *sessions: str, since: datetime | None = None, most: int | None = None) -> list[Noted]:
+        """See `Ledger.findings`."""
+        if self._closed:
+            raise _closed()
+        lines = merged(list(self._notes.values()))
+        found = [
+            line
+            for line in lines
+            if (not sessions or line.session_id in sessions) and (since is None or line.last_at >= since)
+        ]
+        return found if most is None else found[-most:] if most else []
+
     def totals(self, prefix: str = "") -> list[ScopeTotals]:
         """See `Ledger.totals`. Adds the entries up."""
-        tokens = {line.key: line.usage.input_tokens + line.usage.output_tokens for line in self.entries()}
+        tokens = self._tokens()
         return [
             totals_of(scope, list(lines.values()), tokens)
             for scope, lines in sorted(self._charges.copy().items())
@@ -118,6 +157,9 @@ class MemoryLedger:
     def watch(self, callback: Watcher) -> None:
         """See `Ledger.watch`."""
         self._watchers.add(callback)
+
+    def _tokens(self) -> dict[str, int]:
+        return {line.key: line.usage.input_tokens + line.usage.output_tokens for line in self.entries()}
 
     def _spent(self, scope: str) -> int:
         # Lines are only ever added, at the end: those that were summed up before are not again.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from apeiros_callbacks.entry import Entry
 from apeiros_callbacks.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
 from apeiros_callbacks.ledger.cap_rows import cap_of_row
+from apeiros_callbacks.ledger.noted import NOTE_FINDING
 from apeiros_callbacks.ledger.postgres_schema import SCHEMA, migrate
 from apeiros_callbacks.ledger.rows import COLUMNS, Item, entry_of, legible, row_of, select
 from apeiros_callbacks.ledger.store import Answer, Batch, Written
@@ -100,7 +101,7 @@ class PostgresStore:
         return legible(text).replace("\0", "?")
 
     def write(self, batch: Batch, owner: str) -> Written:
-        """See `Store.write`. One round trip."""
+        """See `Store.write`. One round trip, unless something was found."""
         connection = self._connection
         if connection is None:
             raise AssertionError("it is opened first")
@@ -122,7 +123,7 @@ class PostgresStore:
         found: dict[str, Any] = {}
         for again in range(_RETRIES):
             try:
-                found = connection.execute(_SYNC, values).fetchall()[0][0]
+                found = self._sync(connection, batch, values)
                 break
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
                 if again == _RETRIES - 1:
@@ -135,6 +136,17 @@ class PostgresStore:
             caps=None if found["caps"] is None else [cap_of_row(row) for row in found["caps"]],
             expired=found["expired"],
         )
+
+    def _sync(self, connection: psycopg.Connection[Any], batch: Batch, values: Sequence[Any]) -> Any:
+        if not batch.notes:
+            return connection.execute(_SYNC, values).fetchall()[0][0]
+        notes = [
+            [self.legible(value) if isinstance(value, str) else value for value in row] for row in batch.notes
+        ]
+        with connection.transaction(), connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL search_path TO {SCHEMA}")
+            cursor.executemany(_NOTE_FINDING, notes)
+            return cursor.execute(_SYNC, values).fetchall()[0][0]
 
     def _line(self, item: Item, *, clean: bool) -> dict[str, Any]:
         entry, scopes = item
@@ -201,3 +213,6 @@ class PostgresStore:
 def _marked(statement: str) -> str:
     """A statement with the marks of this driver for its values."""
     return statement.replace("%", "%%").replace("?", "%s")
+
+
+_NOTE_FINDING = _marked(NOTE_FINDING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from decimal import Decimal
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -10,6 +11,8 @@ from apeiros_callbacks.caps import Cap
 from apeiros_callbacks.entry import Entry
 from apeiros_callbacks.errors import LedgerError
 from apeiros_callbacks.ledger.allowances import Allowances
+from apeiros_callbacks.ledger.noted import Noted
+from apeiros_callbacks.ledger.pages import GroupName, Line
 from apeiros_callbacks.ledger.totals import ScopeTotals
 
 __all__ = ["Ledger", "Watcher"]
@@ -94,6 +97,56 @@ class Ledger(Protocol):
 
     def scopes(self, entry: Entry) -> tuple[str, ...]:
         """The scopes that an entry is charged to, by name. Reads, as `entries` does.
+
+        Raises:
+            LedgerError: what `entries` raises.
+        """
+        ...
+
+    def page(self, scope: str | None = None, *, after: int | None = None, most: int = 500) -> list[Line]:
+        """Some entries and their places, in the order of `entries`; what a million entries are read by.
+
+        Args:
+            scope: only the entries charged to this scope.
+            after: the first ones after this place; 0 begins. None gives the last ones of all.
+            most: how many, at most.
+
+        Raises:
+            LedgerError: what `entries` raises.
+        """
+        ...
+
+    def sums(self, by: GroupName, since: datetime, until: datetime | None = None) -> list[ScopeTotals]:
+        """Sums over the entries that started in a time, the dearest first.
+
+        Args:
+            by: what they are grouped by. Each sum has the name of its group as its ``scope``, empty for the
+                entries without one.
+            since: the beginning of the time.
+            until: its end, which is not part of it.
+
+        Raises:
+            LedgerError: what `entries` raises.
+        """
+        ...
+
+    def note(self, noted: Noted) -> None:
+        """Take what is known of a finding, in place of what the same source noted of it before.
+
+        Returns at once and does not touch a disk, like `append`.
+
+        Raises:
+            LedgerUnavailable: the ledger is closed.
+        """
+        ...
+
+    def findings(self, *sessions: str, since: datetime | None = None, most: int | None = None) -> list[Noted]:
+        """What was found, the last seen last: a line for each pattern of a session, its sources together.
+
+        Args:
+            *sessions: only of these, by their ids; of all, unless any is given.
+            since: only what was seen then or later.
+            most: only so many, those that were seen last.
 
         Raises:
             LedgerError: what `entries` raises.

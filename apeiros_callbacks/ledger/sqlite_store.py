@@ -13,6 +13,7 @@ from apeiros_callbacks.entry import Entry
 from apeiros_callbacks.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
 from apeiros_callbacks.ledger.cap_rows import CAP_COLUMNS, cap_of_row
 from apeiros_callbacks.ledger.fork_gate import inside_sqlite
+from apeiros_callbacks.ledger.noted import NOTE_FINDING
 from apeiros_callbacks.ledger.rows import entry_of, insert, legible, select
 from apeiros_callbacks.ledger.sqlite_file import (
     explain,
@@ -105,7 +106,7 @@ class SqliteStore:
         connection, turns = self._connection, self._turns
         if connection is None or turns is None:
             raise AssertionError("it is opened first")
-        if not batch.items and not batch.asks and not batch.sweep:
+        if not (batch.items or batch.asks or batch.notes or batch.sweep):
             return Written(**_caps(connection, batch.caps_version))
         with turns.turn():
             written = self._transact(connection, batch, owner)
@@ -119,6 +120,7 @@ class SqliteStore:
         try:
             before = {ask.scope: _spent(connection, legible(ask.scope)) for ask in batch.asks}
             insert(connection, batch.items, clean=batch.clean)
+            connection.executemany(NOTE_FINDING, batch.notes)
             now = time.time_ns() // 1_000
             expired = _sweep(connection, now) if batch.sweep else 0
             until = now + round(self.lease * 1e6)

@@ -65,6 +65,8 @@ class Batch:
     """Scopes of which to say what they have spent after it."""
     sweep: bool = False
     """Take back what processes had that are dead."""
+    notes: Sequence[tuple[Any, ...]] = ()
+    """Rows of findings, for `NOTE_FINDING`."""
     clean: bool = False
     """Replace what cannot be held in a text."""
 

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
 
 from apeiros_callbacks.caps import Cap
 from apeiros_callbacks.entry import Entry
-from apeiros_callbacks.errors import LedgerError, LedgerUnavailable
+from apeiros_callbacks.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
 from apeiros_callbacks.ledger import lifecycle
 from apeiros_callbacks.ledger.allowances import Allowances
 from apeiros_callbacks.ledger.cap_rows import CAP_COLUMNS, cap_of_row, row_of_cap
+from apeiros_callbacks.ledger.noted import Noted, findings_statement, merged, noted_of_row
+from apeiros_callbacks.ledger.pages import GroupName, Line, line_of_row, page_statement, sums_statement
 from apeiros_callbacks.ledger.protocol import Watcher
 from apeiros_callbacks.ledger.store import Store
 from apeiros_callbacks.ledger.totals import ScopeTotals, totals_of_row
 
 __all__ = ["SET_CAP", "StoredLedger", "on_event_loop"]
+
+_T = TypeVar("_T")
 
 SET_CAP = f"""
 INSERT INTO cap ({CAP_COLUMNS}, version)
@@ -123,6 +129,30 @@ class StoredLedger:
         rows = self._store.read(_SCOPES, (self._store.legible(entry.id), entry.attempt))
         return tuple(scope for (scope,) in rows)
 
+    def page(self, scope: str | None = None, *, after: int | None = None, most: int = 500) -> list[Line]:
+        """See `Ledger.page`."""
+        lines = self._made_of(
+            line_of_row,
+            page_statement(None if scope is None else self._store.legible(scope), after, most),
+            "an entry",
+        )
+        return lines if after is not None else lines[::-1]
+
+    def sums(self, by: GroupName, since: datetime, until: datetime | None = None) -> list[ScopeTotals]:
+        """See `Ledger.sums`."""
+        return self._made_of(totals_of_row, sums_statement(by, since, until), "a sum")
+
+    def note(self, noted: Noted) -> None:
+        """See `Ledger.note`."""
+        if self._closed:
+            raise self._closed_error()
+        self._writer.inbox.append(noted)
+
+    def findings(self, *sessions: str, since: datetime | None = None, most: int | None = None) -> list[Noted]:
+        """See `Ledger.findings`."""
+        statement = findings_statement([self._store.legible(name) for name in sessions], since, most)
+        return merged(self._made_of(noted_of_row, statement, "a finding"))
+
     def totals(self, prefix: str = "") -> list[ScopeTotals]:
         """See `Ledger.totals`."""
         self.flush()
@@ -177,6 +207,18 @@ class StoredLedger:
             self._leave()
         # So that a file is whole without its -wal and -shm files when this returns.
         self._writer.join(5.0)
+
+    def _made_of(
+        self, make: Callable[[tuple[Any, ...]], _T], statement: tuple[str, Sequence[Any]], what: str
+    ) -> list[_T]:
+        self.flush()
+        rows = self._store.read(*statement)
+        try:
+            return [make(row) for row in rows]
+        except (ValueError, ArithmeticError, TypeError, AttributeError) as error:
+            raise LedgerCorrupt(
+                f"the ledger {self._store.place} holds {what} that cannot be: {error}"
+            ) from error
 
     def _opened(self) -> Store:
         if self._closed:

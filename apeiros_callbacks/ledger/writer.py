@@ -12,12 +12,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 from apeiros_callbacks.caps import is_period_scope
 from apeiros_callbacks.errors import LedgerError, LedgerUnavailable
 from apeiros_callbacks.ledger.allowances import Allowances
 from apeiros_callbacks.ledger.inbox import Flush, Inbox
 from apeiros_callbacks.ledger.leases import Leases
+from apeiros_callbacks.ledger.noted import Noted, row_of_noted
 from apeiros_callbacks.ledger.rows import Item
 from apeiros_callbacks.ledger.store import Batch, Store, Written
 from apeiros_callbacks.ledger.watchers import Watchers
@@ -184,20 +186,24 @@ class Writer:
     def _write_first(self) -> int:
         batch = self.inbox.first(_BATCH)
         items = [queued for queued in batch if isinstance(queued, tuple)]
+        # Of a finding that was seen again and again, what came last says it all.
+        notes = {(*one.line, one.source): row_of_noted(one) for one in batch if isinstance(one, Noted)}
         try:
-            self._write(items)
+            self._write(items, list(notes.values()))
         except self.store.unstorable:
             if not items:
                 raise
             for item in items:
                 self._write_alone(item)
+            for note in notes.values():
+                self._write_note_alone(note)
         self.inbox.remove_first(len(batch))
         return len(batch)
 
-    def _write(self, items: Sequence[Item]) -> None:
+    def _write(self, items: Sequence[Item], notes: Sequence[tuple[Any, ...]]) -> None:
         asks = self.leases.asks(items, leaving=self._is_left)
         sweep = self.leases.sweeps(asks)
-        if not items and not asks and not self.leases.looks():
+        if not (items or notes or asks or self.leases.looks()):
             return
         written = self.store.write(
             Batch(
@@ -206,6 +212,7 @@ class Writer:
                 self.allowances.version,
                 self._watched(items),
                 sweep=sweep,
+                notes=notes,
             ),
             self.leases.owner,
         )
@@ -229,6 +236,12 @@ class Writer:
         else:
             self.leases.written_alone(item)
             self._tell(written)
+
+    def _write_note_alone(self, note: tuple[Any, ...]) -> None:
+        try:
+            self.store.write(Batch(notes=[note], caps_version=self.allowances.version), self.leases.owner)
+        except self.store.unstorable:
+            logger.exception("a finding cannot be stored")
 
     def _watched(self, items: Sequence[Item]) -> Sequence[str]:
         if not self.watchers:

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from apeiros_callbacks import Price
-from apeiros_callbacks.cli import app
+from apeiros_callbacks.commands import app
 from apeiros_callbacks.entry import Entry
 from apeiros_callbacks.errors import ConfigError
 from apeiros_callbacks.ledger import Ledger, open_ledger

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from apeiros_callbacks.cli import app
+from apeiros_callbacks.commands import app
 from apeiros_callbacks.prices import PriceBook, catalog, sheet
 from apeiros_callbacks.usage import Usage
 

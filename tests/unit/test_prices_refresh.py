@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from apeiros_callbacks.cli import app
+from apeiros_callbacks.commands import app
 from apeiros_callbacks.prices import PriceBook, catalog, refresh, stored, warm
 from apeiros_callbacks.usage import Usage
 from tests.unit.price_server import ANSWER, Server, text
@@ -99,6 +99,14 @@ class TestGood:
         assert re.fullmatch(rf"genai-prices {TODAY} openai/gpt-4o", source)
         assert charged("gpt-new") is not None
         assert charged("gpt-4.1") is None
+
+    def test_what_changed_is_json(self, server: Server, home: Path) -> None:
+        data = json.loads(run("--refresh", "--url", server.url, "--json").stdout)
+        assert (data["models"], data["repriced"], data["added"], data["url"]) == (2, 1, 1, server.url)
+        assert [json.loads(run("--bundled", "--json").stdout) for _ in range(2)] == [
+            {"removed": True},
+            {"removed": False},
+        ]
 
     def test_the_file_is_whole_and_for_this_user_only(self, server: Server, home: Path) -> None:
         run("--refresh", "--url", server.url)
@@ -209,7 +217,7 @@ class TestBad:
         kept = {file: file.read_bytes() for file in home.iterdir()} if refreshed else {}
         server.answer = answer
         result = run("--refresh", "--url", server.url)
-        assert (result.exit_code, result.stdout) == (2, "")
+        assert (result.exit_code, result.stdout) == (1, "")
         assert named in result.stderr
         assert "The prices in use before still are." in result.stderr
         assert len(result.stderr.splitlines()) == 1
@@ -223,7 +231,7 @@ class TestBad:
         url = server.url
         server.http.server_close()
         result = run("--refresh", "--url", url)
-        assert result.exit_code == 2
+        assert result.exit_code == 1
         assert "cannot be reached" in result.stderr
         assert not home.exists()
 
@@ -257,14 +265,14 @@ class TestBad:
     @pytest.mark.parametrize("url", ["file:///etc/passwd", "data.json", "http://", "http://[", "ftp://x/y"])
     def test_an_address_that_is_none(self, url: str, home: Path) -> None:
         result = run("--refresh", "--url", url)
-        assert result.exit_code == 2
+        assert result.exit_code == 1
         assert "--url must be an address" in result.stderr
         assert not home.exists()
 
     def test_a_folder_that_cannot_be_written(self, server: Server, home: Path) -> None:
         home.write_text("a file")
         result = run("--refresh", "--url", server.url)
-        assert result.exit_code == 2
+        assert result.exit_code == 1
         assert "cannot be stored" in result.stderr
 
     def test_a_write_that_fails_leaves_what_was_there(

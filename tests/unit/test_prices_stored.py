@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from apeiros_callbacks.cli import app
+from apeiros_callbacks.commands import app
 from apeiros_callbacks.prices import PriceBook, catalog, stored
 from apeiros_callbacks.usage import Usage
 

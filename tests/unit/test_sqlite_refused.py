@@ -14,7 +14,10 @@ import pytest
 
 from apeiros_callbacks.errors import LedgerCorrupt, LedgerError, LedgerTooNew, LedgerUnavailable
 from apeiros_callbacks.ledger import open_ledger, sqlite_file
+from apeiros_callbacks.ledger.migrate import newest_version
 from tests.contract.files import contents, make_ledger, statement, url_of
+
+NEWEST = newest_version()
 
 
 @pytest.fixture
@@ -112,7 +115,7 @@ REFUSED: list[tuple[Callable[[Path], None], type[LedgerError], str]] = [
     (
         newer,
         LedgerTooNew,
-        "it has version 41 of the schema, and this version of apeiros-callbacks knows up to 3.",
+        f"it has version 41 of the schema, and this version of apeiros-callbacks knows up to {NEWEST}.",
     ),
     (newer_in_its_log, LedgerTooNew, "Upgrade apeiros-callbacks, or use another file."),
 ]

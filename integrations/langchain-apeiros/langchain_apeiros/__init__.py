@@ -18,6 +18,7 @@ rungs.py        how a model says where on a ladder it is
 alternatives.py a warning where LangChain forgets which model was chosen
 ambient.py      instrument() and uninstrument(), which ``apeiros_callbacks`` calls
 demo.py         what ``apeiros demo`` runs
+doctor.py       what ``apeiros doctor`` tries
 """
 
 import os
