@@ -130,13 +130,13 @@ def test_a_refused_call_says_that_the_budget_is_reached(told: Told) -> None:
     ours = session(id="s1", alerts=[told])
     ask(ours, 70)
     for _ in range(3):
-        with pytest.raises(BudgetExceeded) as refused:
+        with pytest.raises(BudgetExceeded) as stop:
             ask(ours, 60)
     until(lambda: told.levels == ["cap"])
     all_sent(ours)
     assert told.levels == ["cap"]
     (alert,) = told.alerts
-    needed = refused.value.needed
+    needed = stop.value.needed
     assert (alert.spent, alert.needed, alert.budget) == (70, needed, 100)
     assert alert.message == (
         f"session s1: $70.00 of a budget of $100.00 spent: a call that needs ${needed}.00 does not fit."
