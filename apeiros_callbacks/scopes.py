@@ -117,7 +117,8 @@ class Account:
         """Nano-dollars at which somebody is told; None without a limit in dollars."""
         if self.limit_nano is not None:
             usual = self.limit_nano * 4 // 5
-            self.alert_nano = usual if self._alert_at is None else to_nano(self._alert_at)
+            asked = usual if self._alert_at is None else to_nano(self._alert_at)
+            self.alert_nano = min(asked, self.limit_nano)
 
     @property
     def share(self) -> float:

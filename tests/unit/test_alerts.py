@@ -126,6 +126,15 @@ def test_at_an_amount_of_ones_own(told: Told) -> None:
     until(lambda: [alert.threshold for alert in told.alerts] == [Decimal("12.5")])
 
 
+def test_an_amount_above_the_budget_leaves_the_budget(told: Told) -> None:
+    ours = session(alerts=[told], alert_at=150)
+    spend(ours, 100)
+    until(lambda: told.levels == ["cap"])
+    spend(ours, 60)
+    all_sent(ours)
+    assert told.levels == ["cap"]
+
+
 def test_a_refused_call_says_that_the_budget_is_reached(told: Told) -> None:
     ours = session(id="s1", alerts=[told])
     ask(ours, 70)
