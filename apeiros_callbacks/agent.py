@@ -163,7 +163,7 @@ class ApeirosAgent:
             "prices": {self._name: price},
             "on": _QUIET,
             "enforce": enforce,
-            "alerts": tuple(alerts),
+            "alerts": alerts,
             "clock": clock,
         }
         self._session = Session(**self._settings)

@@ -19,17 +19,10 @@ from typing import Any, Literal, TypeAlias, overload
 from apeiros_callbacks.alerts import AlertTo
 from apeiros_callbacks.alerts.board import board_of
 from apeiros_callbacks.alerts.destinations import destinations_of
-from apeiros_callbacks.caps import (
-    Cap,
-    Period,
-    checked_customer,
-    customer_scope,
-)
+from apeiros_callbacks.caps import Cap, Period, checked_customer, customer_scope
 from apeiros_callbacks.entry import Entry
 from apeiros_callbacks.errors import ConfigError
-from apeiros_callbacks.ledger import (
-    Ledger,
-)
+from apeiros_callbacks.ledger import Ledger
 from apeiros_callbacks.money import Dollars
 from apeiros_callbacks.report import roll_up
 from apeiros_callbacks.spending import Spending, kept_ledger, spending
@@ -159,6 +152,8 @@ def customer_report(
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> dict[str, dict[str, Any]]:
     """What customers cost in a month, what they pay, and what it was spent on.
+
+    Reads each entry of the month; `meter` reads sums, whatever their number.
 
     Args:
         month: such as ``"2026-11"``; the present one of each customer's time zone otherwise.

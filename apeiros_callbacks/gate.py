@@ -19,11 +19,12 @@ from apeiros_callbacks.errors import (
     UnknownPrice,
 )
 from apeiros_callbacks.estimate import Estimate, Estimator, count_answer
+from apeiros_callbacks.holding import Holder
 from apeiros_callbacks.prices import PriceBook, Rates
 from apeiros_callbacks.routing import Rung
 from apeiros_callbacks.scopes import Account, Accounts, Hold, Need
 from apeiros_callbacks.scoping import Scoping
-from apeiros_callbacks.waiting import Attempt, Lender
+from apeiros_callbacks.waiting import Lender
 from apeiros_callbacks.watch import Watch
 
 __all__ = ["Gate", "Passed"]
@@ -80,7 +81,6 @@ class Gate:
         lender: Lender,
         clock: Callable[[], datetime],
     ) -> None:
-        self._lender = lender
         self._scoping = scoping
         self._accounts = accounts
         self._estimator = estimator
@@ -89,6 +89,7 @@ class Gate:
         self._memory = watch.memory
         self._enforces = watch.enforces
         self._raises = watch.refuses_over_budget
+        self._holder = Holder(accounts, lender, raises=self._raises, enforces=self._enforces)
         self._clock = clock
 
     def check(self, call: Call) -> Passed:
@@ -102,10 +103,7 @@ class Gate:
             ModelDowngrade: a router is to take a cheaper model.
             LedgerDown: a shared cap applies, and the ledger cannot be asked.
         """
-        attempt = None
-        if call.customer is not None and self._raises:
-            attempt = self._lender.attempt()
-            self._lender.know_caps(attempt)
+        attempt = self._holder.attempt(call)
         accounts = self._scoping.accounts(call)
         scopes = tuple([account for account in accounts if account.limit is not None])
         rates = estimate = None
@@ -124,14 +122,13 @@ class Gate:
                     self._step_down(call, call.rung, why, scopes, estimate)
                 raise
             need = self._need(call, estimate, rates)
-        if attempt is not None:
-            self._lender.lend(scopes, need, attempt)
+        self._holder.lend(scopes, need, attempt)
         if call.rung is not None and not call.rung.is_last:
             why = self._why_not(call, call.rung, scopes, need, estimate, rates)
             self._step_down(call, call.rung, why, scopes, estimate)
         self._judge_again(call, need)
-        hold, over = self._hold(scopes, need, call, attempt)
-        if over is not None and self._refuses(call, over, need):
+        hold, over = self._holder.hold(scopes, need, call, attempt)
+        if over is not None and self._refuses(call, over, need, warns=hold is not None):
             raise over
         if hold is None:  # a function of the user's lets it pass
             hold, _ = self._accounts.hold(scopes, need, force=True)
@@ -147,18 +144,6 @@ class Gate:
             raise StoppedByFinding(finding)
         why = "" if call.rung is None else self._memory.take_route(call)
         return Passed(hold, accounts, estimate, rates, over is not None, why)
-
-    def _hold(
-        self, scopes: tuple[Account, ...], need: Need, call: Call, attempt: Attempt | None
-    ) -> tuple[Hold | None, BudgetExceeded | None]:
-        while True:
-            trusting = not self._raises or (attempt is not None and attempt.trusting)
-            hold, over = self._accounts.hold(
-                scopes, need, model=call.model, force=not self._raises, trusting=trusting
-            )
-            # Another thread may have taken what was at hand.
-            if over is None or attempt is None or not self._lender.lend(scopes, need, attempt):
-                return hold, over
 
     def unchecked(self, call: Call) -> Passed:
         """Nothing held for a call that goes on unjudged; what it costs is charged all the same."""
@@ -181,34 +166,20 @@ class Gate:
                 return
             grown = estimate._replace(output_tokens=target)
             need = self._need(call, grown, open_call.rates)
-            over = self._extended(open_call, need)
-            if over is None or not self._raises:
+            has_grown, over = self._holder.extend(open_call, need)
+            if has_grown:
                 open_call.held_output = target
                 break
         if over is None:
             return
-        if can_cut and self._refuses(call, over, open_call.hold.need):
+        if can_cut and self._refuses(call, over, open_call.hold.need, warns=has_grown):
             raise over
         if not can_cut and not open_call.watched:
-            self._refuses(call, over, open_call.hold.need, goes_on=True)
+            self._refuses(call, over, open_call.hold.need, goes_on=True, warns=has_grown)
             open_call.watched = True
         if open_call.held_output < output:  # nothing cuts it, or a function of the user's lets it pass
             self._accounts.extend(open_call.hold, need, force=True)
             open_call.held_output = output
-
-    def _extended(self, open_call: OpenCall, need: Need) -> BudgetExceeded | None:
-        call, hold = open_call.call, open_call.hold
-        attempt = None if call.customer is None or not self._raises else self._lender.attempt()
-        while True:
-            trusting = not self._raises or (attempt is not None and attempt.trusting)
-            over = self._accounts.extend(
-                hold, need, model=call.model, force=not self._raises, trusting=trusting
-            )
-            if over is None or attempt is None:
-                return over
-            more = Need(*(max(0, new - old) for new, old in zip(need, hold.need, strict=True)))
-            if not self._lender.lend(hold.accounts, more, attempt):
-                return over
 
     def would_refuse(self, call: Call) -> BudgetExceeded | None:
         """What `check` would refuse a call with now, for want of money. Nothing is held or noted."""
@@ -326,14 +297,31 @@ class Gate:
         if again is not None and self._refuses(call, again.refusal, again.need):
             raise again.refusal
 
-    def _refuses(self, call: Call, refusal: BudgetExceeded, need: Need, *, goes_on: bool = False) -> bool:
-        """Note that a call passes a budget: its finding, its root run. True when it is refused for that."""
+    def _refuses(
+        self,
+        call: Call,
+        refusal: BudgetExceeded,
+        need: Need,
+        *,
+        goes_on: bool = False,
+        warns: bool = False,
+    ) -> bool:
+        """Note that a call passes a budget: its finding, its root run. True when it is refused for that.
+
+        Args:
+            call: the call.
+            refusal: what says so.
+            need: what it needs.
+            goes_on: it is under way, and nothing can cut it.
+            warns: the budget only warns, or nothing is enforced.
+        """
         refusal.advice = refusal.advice or _ADVICE.get(refusal.unit, "")
-        refusal.was_sent = goes_on or not self._raises
+        refusal.was_sent = goes_on or warns
         action = self._watch.budget_exceeded(refusal, call)
         if not self._enforces:
             logger.warning("not enforced: %s", refusal)
-        if not self._raises or action in {"warn", "ignore"}:
+        # Where budgets only warn, what refuses is a cap that others share: no policy of ours waives that.
+        if warns or (self._raises and action in {"warn", "ignore"}):
             return False
         self._memory.refuse(call, refusal, need)
         return True

@@ -117,7 +117,8 @@ class Account:
         """Nano-dollars at which somebody is told; None without a limit in dollars."""
         if self.limit_nano is not None:
             usual = self.limit_nano * 4 // 5
-            self.alert_nano = usual if self._alert_at is None else to_nano(self._alert_at)
+            asked = usual if self._alert_at is None else to_nano(self._alert_at)
+            self.alert_nano = min(asked, self.limit_nano)
 
     @property
     def share(self) -> float:
@@ -244,12 +245,27 @@ class Accounts:
             return _first_refusal(accounts, need, model, mid_stream=False, trusting=trusting)
 
     def extend(
-        self, hold: Hold, to: Need, *, model: str = "", force: bool = False, trusting: bool = False
+        self,
+        hold: Hold,
+        to: Need,
+        *,
+        model: str = "",
+        force: bool = False,
+        trusting: bool = False,
+        refusing: tuple[Account, ...] | None = None,
     ) -> BudgetExceeded | None:
         """Let a hold grow; it never shrinks.
 
+        Args:
+            hold: what grows.
+            to: how far.
+            model: for the refusal's sentence.
+            force: grow although a scope cannot take it.
+            trusting: see `Account.lacks`.
+            refusing: those of its scopes that keep it from growing; all of them unless given.
+
         Returns:
-            The refusal, if a scope cannot take the difference; the hold grew all the same under `force`.
+            The refusal, if a scope cannot take the difference.
         """
         with self.guard:
             if not hold.open:
@@ -257,7 +273,11 @@ class Accounts:
             had = hold.need
             more = Need(*(max(0, new - old) for new, old in zip(to, had, strict=True)))
             refusal = _first_refusal(hold.accounts, more, model, mid_stream=True, trusting=trusting)
-            if refusal is None or force:
+            stops = refusal
+            if refusal is not None and refusing is not None:
+                stops = _first_refusal(refusing, more, model, mid_stream=True, trusting=trusting)
+                refusal = stops or refusal
+            if stops is None or force:
                 for account in hold.accounts:
                     account.take(more)
                 hold.need = _plus(had, more)

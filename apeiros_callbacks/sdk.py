@@ -141,9 +141,9 @@ def start_session(
         on_exceeded: ``"warn"`` records every call and lists ``budget_exceeded`` among the warnings;
             ``"raise"`` also refuses, before it is sent, a call of an instrumented framework that is expected
             to pass the budget. Under ``"warn"`` a model of unknown price is recorded without an amount,
-            unless ``unknown_price`` says otherwise.
-        **options: more settings of `Session`, such as ``prices``, ``models``, ``ledger``, ``on``, ``strict``;
-            ``parent=None`` for a session that is part of no other.
+            unless ``unknown_price`` says otherwise. The cap of a customer refuses in either case.
+        **options: more settings of `Session`, such as ``customer``, ``prices``, ``models``, ``ledger``,
+            ``on``, ``strict``; ``parent=None`` for a session that is part of no other.
 
     Returns:
         The session.

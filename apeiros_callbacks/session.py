@@ -78,7 +78,8 @@ class Session:
             ``"refuse"`` it, ``"assume"`` $3 and $15 per million tokens, or ``"allow"`` it uncounted.
         on: actions by finding, for instance ``{"retry_loop": "raise"}``; see `Choice` in
             ``apeiros_callbacks.policy``.
-        on_exceeded: the action for ``budget_exceeded`` where `on` has none: ``"raise"`` or ``"warn"``.
+        on_exceeded: the action for ``budget_exceeded`` where `on` has none: ``"raise"`` or ``"warn"``. Caps
+            of customers refuse also where it warns.
         strict: hold the most that a call can cost instead of what it is expected to: one token for each
             byte sent, the declared maximum for the answer, the dearest rates. The budget is never passed
             then, and fewer calls fit into it. A call that declares no maximum is refused.

@@ -46,9 +46,6 @@ class Notices:
         self._clock = clock
         self._round = 1
 
-    def __bool__(self) -> bool:
-        return bool(self._destinations)
-
     def look(self, accounts: Iterable[Account]) -> None:
         """Look at the scopes that a line is charged to, after it was settled and before it is written."""
         if not self._destinations:

@@ -126,17 +126,26 @@ def test_at_an_amount_of_ones_own(told: Told) -> None:
     until(lambda: [alert.threshold for alert in told.alerts] == [Decimal("12.5")])
 
 
+def test_an_amount_above_the_budget_leaves_the_budget(told: Told) -> None:
+    ours = session(alerts=[told], alert_at=150)
+    spend(ours, 100)
+    until(lambda: told.levels == ["cap"])
+    spend(ours, 60)
+    all_sent(ours)
+    assert told.levels == ["cap"]
+
+
 def test_a_refused_call_says_that_the_budget_is_reached(told: Told) -> None:
     ours = session(id="s1", alerts=[told])
     ask(ours, 70)
     for _ in range(3):
-        with pytest.raises(BudgetExceeded) as refused:
+        with pytest.raises(BudgetExceeded) as stop:
             ask(ours, 60)
     until(lambda: told.levels == ["cap"])
     all_sent(ours)
     assert told.levels == ["cap"]
     (alert,) = told.alerts
-    needed = refused.value.needed
+    needed = stop.value.needed
     assert (alert.spent, alert.needed, alert.budget) == (70, needed, 100)
     assert alert.message == (
         f"session s1: $70.00 of a budget of $100.00 spent: a call that needs ${needed}.00 does not fit."
@@ -418,7 +427,7 @@ from apeiros_callbacks.call import NO_PROMPT, Call, Outcome
 
 def spend(name, dollars, **more):
     ours = Session(100, id=name, prices={"*": Price(input=1_000_000)}, alerts=[Webhook(sys.argv[1])], **more)
-    call = Call(id="c", provider="openai", model="m", prompt=NO_PROMPT)
+    call = Call(id=name, provider="openai", model="m", prompt=NO_PROMPT)
     ours.record(call, Outcome(ending="answered", usage=Usage(input_tokens=dollars)))
     return ours
 """
@@ -449,6 +458,28 @@ spend("s1", 60, customer="acme", ledger=sys.argv[2])
 """
     process(code, endpoint.url, f"sqlite:///{tmp_path}/l.db")
     assert [post.json["data"]["customer"] for post in endpoint.posts] == ["acme"]
+
+
+def test_they_are_sent_where_no_thread_can_start_any_more(endpoint: AlertServer, tmp_path: Any) -> None:
+    """As from Python 3.12 on, once the interpreter is ending."""
+    code = """
+import atexit, threading
+from apeiros_callbacks.caps import Cap
+from apeiros_callbacks.ledger import open_ledger
+
+def start(thread):
+    raise RuntimeError("can't create new thread at interpreter shutdown")
+
+ledger = open_ledger(sys.argv[2])
+ledger.set_cap(Cap("customer:acme", alert_at=50))
+spend("s1", 1, customer="acme", ledger=ledger)
+ledger.flush()  # there is a thread that writes
+atexit.register(setattr, threading.Thread, "start", start)
+spend("s2", 60, customer="acme", ledger=ledger)
+threading.Thread.start = start
+"""
+    process(code, endpoint.url, f"sqlite:///{tmp_path}/l.db")
+    assert [post.json["data"]["spent"] for post in endpoint.posts] == ["61"]
 
 
 def test_a_process_does_not_wait_long_for_a_dead_endpoint() -> None:

@@ -30,6 +30,7 @@ from apeiros_callbacks import (
 )
 from apeiros_callbacks.agent import Tasks
 from apeiros_callbacks.alerts import Alert
+from apeiros_callbacks.call import Call, Outcome, Piece, Prompt
 from apeiros_callbacks.errors import InvalidUsage, NoSession
 from apeiros_callbacks.ledger import Ledger, default_ledger_url
 from tests.contract.entries import until
@@ -107,6 +108,39 @@ def test_a_session_has_a_customer_of_its_own(clock: Clock) -> None:
     with pytest.raises(BudgetExceeded, match="for customer acme in 2026-11"):
         inner.open_tool("t1", "t")
     assert meter("acme", clock=clock)["status"] == "capped"
+
+
+def test_a_session_that_only_warns_is_held_to_the_caps_of_its_customers(clock: Clock) -> None:
+    set_customer("acme", monthly=3)
+    ours = apeiros.start_session(
+        1, customer="acme", clock=clock, prices={"tool:t": Price(call=1)}, on={"budget_exceeded": "warn"}
+    )
+    for name in "abc":
+        ours.open_tool(name, "t")
+        ours.close_tool(name)
+    with pytest.raises(BudgetExceeded, match="for customer acme in 2026-11") as stop:
+        ours.open_tool("d", "t")
+    assert "It was not sent." in str(stop.value)
+    assert (ours.spent, ours.open_holds) == (3, 0)
+    assert {warning["type"] for warning in apeiros.end_session()["warnings"]} == {"budget_exceeded"}
+    assert meter("acme", clock=clock)["spend"] == 3
+    assert spend(dollars(clock), DOLLAR) is False
+
+    watching = Session(customer="acme", clock=clock, prices={"tool:t": Price(call=1)}, enforce=False)
+    watching.open_tool("e", "t")
+
+
+def test_a_stream_is_cut_at_the_cap_of_its_customer_where_budgets_only_warn(clock: Clock) -> None:
+    set_customer("acme", monthly=0.01)
+    prices = {"m": Price(input=0, output=10)}
+    ours = Session(0.001, customer="acme", clock=clock, prices=prices, on_exceeded="warn")
+    prompt = Prompt((1,), lambda _: Piece("hello"))
+    stream = ours.open_call(Call(id="a", provider="openai", model="m", prompt=prompt, max_output_tokens=200))
+    with pytest.raises(BudgetExceeded, match="for customer acme"):
+        for _ in range(100):
+            ours.grow_call(stream, "word " * 20)
+    assert 900 <= stream.output_counted + stream.output_bytes <= 1_200
+    ours.close_call("a", Outcome(ending="cut"))
 
 
 @pytest.mark.parametrize(
