@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from llama_index.core.agent.workflow import AgentWorkflow, FunctionAgent
 from llama_index.core.callbacks import CallbackManager
-from llama_index.core.llms import ChatMessage
+from llama_index.core.llms import ChatMessage, CompletionResponse, CustomLLM, LLMMetadata
+from llama_index.core.llms.callbacks import llm_completion_callback
 
 from apeiros_callbacks import Budget, BudgetExceeded, ConfigError, Ladder, Price
 from apeiros_callbacks.testing import Reply, Request, ToolCall
@@ -215,3 +216,26 @@ def test_a_budget_of_calls_is_kept(serve: Any) -> None:
     llm.complete("hello")
     with pytest.raises(BudgetExceeded):
         llm.complete("hello")
+
+
+class Named(CustomLLM):
+    """A model of a user's own."""
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        return LLMMetadata(model_name="gpt-4o")
+
+    @llm_completion_callback()
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        return CompletionResponse(text="one two")
+
+    @llm_completion_callback()
+    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
+
+def test_a_model_that_only_its_metadata_names_is_priced_by_that_name() -> None:
+    llm = BudgetedLLM(Ladder(Named(), Named()), budget=0.50)
+    llm.complete("hello")
+    (entry,) = llm.session.entries()
+    assert (entry.model, entry.amount is not None) == ("gpt-4o", True)

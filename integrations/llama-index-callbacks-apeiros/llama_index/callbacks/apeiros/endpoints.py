@@ -22,19 +22,33 @@ def model_of(instance: object, described: Mapping[str, Any]) -> str:
         or text(described.get("model"))
         or text(getattr(instance, "model", None))
         or text(getattr(instance, "model_name", None))
+        or _by_metadata(instance)
         or type(instance).__name__
     )
+
+
+def _by_metadata(instance: object) -> str | None:
+    """The name that a model of a user's own has in its metadata only."""
+    try:
+        return text(getattr(getattr(instance, "metadata", None), "model_name", None))
+    except Exception:  # noqa: BLE001 - some look up what they do not know
+        return None
 
 
 def provider_of(instance: object, model: str, described: Mapping[str, Any]) -> str:
     """The provider to price a call by: the integration's, or the one whose address it was given."""
     named = _OF_ANTHROPIC.get(type(getattr(instance, "_client", None)).__name__) or _named(
-        instance, text(described.get("class_name")) or ""
+        instance, text(described.get("class_name")) or _class_name(instance)
     )
     for name in _ADDRESSES:
         if url := text(getattr(instance, name, None)):
             return provider_at(named, model, url)
     return named
+
+
+def _class_name(instance: object) -> str:
+    name = getattr(instance, "class_name", None)
+    return str(name()) if callable(name) else ""
 
 
 def _named(instance: object, class_name: str) -> str:
