@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from llama_index.core.agent.workflow import AgentWorkflow, FunctionAgent
 from llama_index.core.callbacks import CallbackManager
-from llama_index.core.llms import ChatMessage, CompletionResponse, CustomLLM, LLMMetadata
-from llama_index.core.llms.callbacks import llm_completion_callback
+from llama_index.core.llms import ChatMessage
 
 from apeiros_callbacks import Budget, BudgetExceeded, ConfigError, Ladder, Price
 from apeiros_callbacks.testing import Reply, Request, ToolCall
 from llama_index.callbacks.apeiros import ApeirosHandler, BudgetedLLM
 from tests.llama_index.clients import anthropic, client, embedding, openai
+from tests.llama_index.test_recording import Custom
 from tests.llama_index.ways import Word, answer, ask, index, messages, template
 
 TEN_CENTS = Reply("ok", input_tokens=40_000, output_tokens=0)
@@ -218,24 +218,8 @@ def test_a_budget_of_calls_is_kept(serve: Any) -> None:
         llm.complete("hello")
 
 
-class Named(CustomLLM):
-    """A model of a user's own."""
-
-    @property
-    def metadata(self) -> LLMMetadata:
-        return LLMMetadata(model_name="gpt-4o")
-
-    @llm_completion_callback()
-    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
-        return CompletionResponse(text="one two")
-
-    @llm_completion_callback()
-    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> Any:
-        raise NotImplementedError
-
-
 def test_a_model_that_only_its_metadata_names_is_priced_by_that_name() -> None:
-    llm = BudgetedLLM(Ladder(Named(), Named()), budget=0.50)
+    llm = BudgetedLLM(Ladder(Custom(), Custom()), budget=0.50)
     llm.complete("hello")
     (entry,) = llm.session.entries()
     assert (entry.model, entry.amount is not None) == ("gpt-4o", True)

@@ -53,9 +53,8 @@ def has_report(response: Answer) -> bool:
     raw: Any = response.raw
     if raw is None:
         return False
-    if raw.__class__ is dict:
-        parts = raw
-    else:
+    parts: Any = raw
+    if raw.__class__ is not dict:
         parts = getattr(raw, "__dict__", None)
         if parts is None:
             return any(getattr(raw, name, None) is not None for name in _WHERE)
