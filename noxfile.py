@@ -147,3 +147,10 @@ def benchmarks(session: nox.Session) -> None:
     install(session, "langchain")
     session.run("python", "tests/benchmarks/overhead.py", *session.posargs)
     session.run("python", "tests/benchmarks/shared.py")
+
+
+@nox.session
+def benchmarks_llama_index(session: nox.Session) -> None:
+    """The same in LlamaIndex."""
+    install(session, "llama-index")
+    session.run("python", "tests/benchmarks/llama_index_overhead.py", *session.posargs)

@@ -14,6 +14,7 @@ from apeiros_callbacks import Budget, BudgetExceeded, ConfigError, Ladder, Price
 from apeiros_callbacks.testing import Reply, Request, ToolCall
 from llama_index.callbacks.apeiros import ApeirosHandler, BudgetedLLM
 from tests.llama_index.clients import anthropic, client, embedding, openai
+from tests.llama_index.test_recording import Custom
 from tests.llama_index.ways import Word, answer, ask, index, messages, template
 
 TEN_CENTS = Reply("ok", input_tokens=40_000, output_tokens=0)
@@ -215,3 +216,10 @@ def test_a_budget_of_calls_is_kept(serve: Any) -> None:
     llm.complete("hello")
     with pytest.raises(BudgetExceeded):
         llm.complete("hello")
+
+
+def test_a_model_that_only_its_metadata_names_is_priced_by_that_name() -> None:
+    llm = BudgetedLLM(Ladder(Custom(), Custom()), budget=0.50)
+    llm.complete("hello")
+    (entry,) = llm.session.entries()
+    assert (entry.model, entry.amount is not None) == ("gpt-4o", True)

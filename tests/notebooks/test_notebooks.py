@@ -82,8 +82,8 @@ def test_the_second_notebook_steps_down_and_saves() -> None:
 def test_the_third_notebook_refuses_steps_down_and_cuts() -> None:
     notebook = nbformat.read(NOTEBOOKS[2], as_version=4)
     text = "\n".join("".join(shown) for shown in outputs(notebook))
-    assert "budget of $0.50 for session a-query-engine" in text
+    assert "budget of $0.50 for session a-query-engine: $0.4020 spent" in text
     assert "4 requests reached the provider" in text
     assert "llm researcher gpt-4o-mini instead of gpt-4o" in text
-    assert "reached the limit and was cut" in text
+    assert "a stream reached the budget of $0.5 and was cut: True" in text
     assert "the provider was told to stop: True" in text

@@ -21,6 +21,7 @@ ended.py        how a call ended, told from its error
 routing.py      a ladder's steps, and what a wrapper says of its calls
 attempt.py      one try of a wrapper, on one rung
 delegates.py    how a wrapper hands a call on to a model
+fields.py       what an object of another library's may have
 waiting.py      money that is waited for on an event loop
 ambient.py      instrument() and uninstrument(), which ``apeiros_callbacks`` calls
 demo.py         what ``apeiros demo --framework llama-index`` runs

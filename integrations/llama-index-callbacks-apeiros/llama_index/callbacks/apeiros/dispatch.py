@@ -35,6 +35,7 @@ from llama_index_instrumentation import get_dispatcher
 from apeiros_callbacks.call import Outcome
 from llama_index.callbacks.apeiros.calls import calls
 from llama_index.callbacks.apeiros.chunks import chunk_text
+from llama_index.callbacks.apeiros.fields import field
 from llama_index.callbacks.apeiros.placing import is_watched
 from llama_index.callbacks.apeiros.prompts import chat_prompt, has_cache_marks, text_prompt
 from llama_index.callbacks.apeiros.requests import Request
@@ -178,7 +179,7 @@ def _chat_starts(event: LLMChatStartEvent) -> None:
     if span is None:
         return
     messages, options = event.messages, event.additional_kwargs
-    own = getattr(span.instance, "tools", None)
+    own = field(span.instance, "tools")
     read = {**options, "tools": [*own, *(options.get("tools") or [])]} if isinstance(own, list) else options
     request = Request(
         span.instance,

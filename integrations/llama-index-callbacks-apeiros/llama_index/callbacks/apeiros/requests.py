@@ -10,6 +10,7 @@ from apeiros_callbacks.entry import EntryKind
 from apeiros_callbacks.reported.plain import count, mapping, text
 from apeiros_callbacks.routing import Rung
 from llama_index.callbacks.apeiros.endpoints import model_of, provider_of
+from llama_index.callbacks.apeiros.fields import field
 from llama_index.callbacks.apeiros.prompts import text_prompt
 from llama_index.callbacks.apeiros.spans import Span
 
@@ -90,7 +91,7 @@ class Request:
             failed(bug)
             prompt = text_prompt("")
         tags = span.tags
-        own = mapping(getattr(self.instance, "additional_kwargs", None))
+        own = mapping(field(self.instance, "additional_kwargs"))
         thread = tags.get("thread_id")
         return Call(
             id=call_id,
@@ -115,7 +116,7 @@ class Request:
         declared = [
             _positive(value)
             for name in MAXIMA
-            for value in (self.options.get(name), own.get(name), getattr(self.instance, name, None))
+            for value in (self.options.get(name), own.get(name), field(self.instance, name))
         ]
         return max((most for most in declared if most is not None), default=None)
 

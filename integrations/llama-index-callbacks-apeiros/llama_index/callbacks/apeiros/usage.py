@@ -44,15 +44,26 @@ _PLACES = (
 )  # fmt: skip
 """Where in ``raw`` a report may be, in the order in which they are believed."""
 
+_WHERE = tuple(place[0] for place in _PLACES)
 _NO_READING = Reading()
 
 
 def has_report(response: Answer) -> bool:
     """Whether a chunk of a stream may carry a report of usage. Asked for each chunk."""
     raw: Any = response.raw
-    if raw.__class__ is dict:
-        return any(raw.get(place[0]) is not None for place in _PLACES) or _of_message(response) is not None
-    return any(getattr(raw, place[0], None) is not None for place in _PLACES)
+    if raw is None:
+        return False
+    parts: Any = raw
+    if raw.__class__ is not dict:
+        parts = getattr(raw, "__dict__", None)
+        if parts is None:
+            return any(getattr(raw, name, None) is not None for name in _WHERE)
+        if parts.get("usage") is not None or getattr(raw, "model_extra", None):
+            return True
+    for name in _WHERE:
+        if name in parts and parts[name] is not None:
+            return True
+    return parts is raw and _of_message(response) is not None
 
 
 def read_outcome(response: Answer | None, call: Call, seen: Answer | None = None) -> Outcome:
