@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from apeiros_callbacks.caps import Cap, Period, customer_scope
+from apeiros_callbacks.caps import Cap, Period, checked_customer, customer_scope
 from apeiros_callbacks.commands.asked import AsJson, LedgerUrl, reading, usd_of, writing
 from apeiros_callbacks.commands.customers import Standing, dollars, standing_data, standings
 from apeiros_callbacks.commands.output import OVER_BUDGET, WRONG, print_json, print_rows, say, stop
@@ -68,10 +68,11 @@ def set_budget(
     limits = [(period, usd) for period, usd in given if usd is not None]
     if len(limits) + no_limit > 1:
         stop(WRONG, "Give one of --monthly, --weekly, --daily and --no-limit.")
-    scope = customer_scope(customer)
+    scope = customer_scope(checked_customer(customer))
     with writing(ledger) as asked:
         before = asked.ledger.caps().get(scope) or Cap(scope)
-        period, usd = next(iter(limits), (before.period, None if no_limit else before.usd))
+        stays: tuple[Period, Decimal | None] = (before.period, None if no_limit else before.usd)
+        period, usd = limits[0] if limits else stays
         cap = Cap(
             scope,
             usd=usd,

@@ -31,7 +31,10 @@ def amount_text(amount: Decimal | None) -> str | None:
 
 def entry_data(entry: Entry) -> dict[str, Any]:
     """An entry, for `json.dumps`."""
-    return {field.name: _value(getattr(entry, field.name)) for field in fields(entry)}
+    prices = {bucket: amount_text(price) for bucket, price in entry.unit_prices.items()}
+    return {field.name: _value(getattr(entry, field.name)) for field in fields(entry)} | {
+        "unit_prices": prices
+    }
 
 
 def csv_row(entry: Entry) -> list[Any]:
@@ -72,7 +75,5 @@ def _value(value: Any) -> Any:
             return amount_text(value)
         case datetime():
             return value.astimezone(UTC).isoformat()
-        case dict():
-            return {str(name): amount_text(price) for name, price in value.items()}
         case _:
             return value

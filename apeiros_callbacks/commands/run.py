@@ -119,8 +119,11 @@ def _refusal_in(error: BaseException) -> Refused | None:
     """The refusal that ended a script, also where a framework or a group wraps it."""
     if isinstance(error, Refused):
         return error
-    inner = [error.__cause__, *(error.exceptions if isinstance(error, BaseExceptionGroup) else ())]
-    return next(filter(None, (_refusal_in(one) for one in inner if one is not None)), None)
+    inner: list[BaseException] = [] if error.__cause__ is None else [error.__cause__]
+    if isinstance(error, BaseExceptionGroup):
+        group: BaseExceptionGroup[BaseException] = error
+        inner += group.exceptions
+    return next(filter(None, map(_refusal_in, inner)), None)
 
 
 def _of_script(error: BaseException, script: Path) -> TracebackType | None:

@@ -215,4 +215,4 @@ def _marked(statement: str) -> str:
     return statement.replace("%", "%%").replace("?", "%s")
 
 
-_NOTE_FINDING = _marked(NOTE_FINDING)
+_NOTE_FINDING = _marked(NOTE_FINDING).encode()

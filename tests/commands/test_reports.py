@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -130,6 +131,14 @@ def as_json(apeiros: Apeiros, *words: str) -> Any:
 )
 def test_what_is_shown(apeiros: Apeiros, words: Sequence[str], expected: str) -> None:
     assert shown(apeiros, *words) == expected
+
+
+def test_the_readme_shows_what_is_shown(apeiros: Apeiros) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    examples = re.findall(r"<!-- apeiros ?([^>]*?) -->\n```text\n(.*?)```", readme, re.DOTALL)
+    assert len(examples) == 2
+    for words, printed in examples:
+        assert shown(apeiros, *words.split()) == printed
 
 
 class TestJson:

@@ -213,7 +213,8 @@ def _aagent(model: _Model, config: Any) -> None:
 def _made_agent(model: _Model) -> Any:
     from langchain.agents import create_agent  # pyright: ignore[reportUnknownVariableType]
 
-    return create_agent(model, [])
+    agent: Any = create_agent(model, [])  # pyright: ignore[reportUnknownVariableType]
+    return agent
 
 
 _WAYS: dict[str, _Way] = {
