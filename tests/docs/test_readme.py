@@ -239,6 +239,28 @@ def test_an_agent_ends_gracefully() -> None:
         assert server.request_count == 1
 
 
+def test_a_person_approves_more_money() -> None:
+    script = [
+        Reply("", [ToolCall("search", {"word": "sky"})], input_tokens=100_000, output_tokens=20),
+        Reply("blue", input_tokens=100_300, output_tokens=20),
+    ]
+    with ScriptedServer(script) as server:
+        names = {
+            "model": chat_models(server, "gpt-4o")[0],
+            "search": search,
+            "create_agent": create_agent,
+            "ApeirosHandler": ApeirosHandler,
+            "InMemorySaver": InMemorySaver,
+        }
+        # How long the tool's answer is, is counted with tiktoken's files where they are.
+        said, written = (
+            re.sub(r"about \$0\.250\d", "about …", text)
+            for text in (run("approve", names), anonymous(output_after("approve-output")))
+        )
+        assert said == written
+        assert server.request_count == 2
+
+
 def test_customers_have_a_handler_together_and_threads_of_their_own(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
