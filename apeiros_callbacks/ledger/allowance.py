@@ -95,8 +95,7 @@ class Allowance(Account):
         if usd is None:
             self.set_limit(None)
         elif self.limit is None or self.limit.usd != usd:
-            self.limit = _budget(usd)
-            self.limit_nano = to_nano(usd)
+            self.set_limit(_budget(usd))
 
     def drop_idle(self) -> None:
         """Keep only what is needed: the cap is lower than it was when the rest was lent."""

@@ -43,7 +43,7 @@ def migrate(connection: psycopg.Connection[Any]) -> None:
         connection.execute(f"SET LOCAL search_path TO {SCHEMA}")
         for number, script in postgres_migrations():
             if number > found:
-                connection.execute(script)
+                connection.execute(script.encode())
         connection.execute("UPDATE schema_version SET version = %s", (newest,))
 
 

@@ -210,9 +210,9 @@ class PostgresStore:
         return psycopg.connect(self._options.conninfo, autocommit=True, prepare_threshold=None, **defaults)
 
 
-def _marked(statement: str) -> str:
+def _marked(statement: str) -> bytes:
     """A statement with the marks of this driver for its values."""
-    return statement.replace("%", "%%").replace("?", "%s")
+    return statement.replace("%", "%%").replace("?", "%s").encode()
 
 
 _NOTE_FINDING = _marked(NOTE_FINDING).encode()

@@ -185,8 +185,11 @@ class Ledger(Protocol):
         """
         ...
 
-    def claim(self, name: str) -> bool:
-        """Take a name: True for the first who does so, in whatever process, and False ever after.
+    @property
+    def claim(self) -> Callable[[str], bool]:
+        """Take a name, ``ledger.claim(name)``.
+
+        True for the first who does so, in whatever process, and False ever after.
 
         Waits for the disk, so do not call it on an event loop that has other work.
 

@@ -24,7 +24,7 @@ from apeiros_callbacks.ledger.sqlite_file import (
 )
 from apeiros_callbacks.ledger.store import Answer, Ask, Batch, Written, granted
 from apeiros_callbacks.ledger.turns import Turns
-from apeiros_callbacks.ledger.url import SqliteUrl
+from apeiros_callbacks.ledger.url import SqliteUrl, Synchronous
 
 __all__ = ["SqliteStore"]
 
@@ -54,7 +54,7 @@ class SqliteStore:
         self.timeout = options.timeout
         self.lease = options.lease
         self.has_opened = False
-        self._synchronous = options.synchronous
+        self._synchronous: Synchronous = options.synchronous
         self._connection: sqlite3.Connection | None = None
         self._opened_as: tuple[int, int] | None = None
         self._turns: Turns | None = None

@@ -38,7 +38,7 @@ from langchain_apeiros.runs import Runs, metadata_around
 from langchain_apeiros.starts import Starts
 from langchain_apeiros.tracker import Abort, Tracker
 from langchain_apeiros.usage import Sent, read_cut, read_decision, read_outcome, with_report_of
-from langchain_apeiros.waiting import Waiting
+from langchain_apeiros.waiting import waiting
 
 __all__ = ["ApeirosHandler"]
 
@@ -63,13 +63,13 @@ def _recording(hook: Callable[P, None]) -> Callable[P, None]:
     return safe
 
 
-def _counting(hook: Callable[P, None]) -> Waiting[P]:
+def _counting(hook: Callable[P, None]) -> Callable[P, None]:
     """A hook that counts a piece of an answer: after a wait for money the piece is counted already."""
 
     def again(handler: ApeirosHandler, *_: Any, run_id: UUID, **__: Any) -> None:
-        handler._tracker.grow_again(run_id)
+        handler._tracker.grow_again(run_id)  # pyright: ignore[reportPrivateUsage]
 
-    return Waiting(hook, again)
+    return waiting(hook, again)
 
 
 class ApeirosHandler(BaseCallbackHandler):
@@ -183,7 +183,7 @@ class ApeirosHandler(BaseCallbackHandler):
 
     # LLM calls
 
-    @Waiting
+    @waiting
     def on_chat_model_start(
         self,
         serialized: dict[str, Any] | None,
@@ -208,7 +208,7 @@ class ApeirosHandler(BaseCallbackHandler):
             kwargs.get("batch_size", 1),
         )
 
-    @Waiting
+    @waiting
     def on_llm_start(
         self,
         serialized: dict[str, Any] | None,
@@ -278,7 +278,7 @@ class ApeirosHandler(BaseCallbackHandler):
 
     # Tools
 
-    @Waiting
+    @waiting
     def on_tool_start(
         self,
         serialized: dict[str, Any] | None,
@@ -309,7 +309,7 @@ class ApeirosHandler(BaseCallbackHandler):
 
     # Everything that calls can be inside of
 
-    @Waiting
+    @waiting
     def on_chain_start(
         self,
         serialized: dict[str, Any] | None,

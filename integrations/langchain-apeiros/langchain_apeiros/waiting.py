@@ -11,19 +11,24 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
-from typing import Any, Generic, ParamSpec, overload
+from typing import Any, Generic, ParamSpec, cast, overload
 
 from apeiros_callbacks.ledger.allowances import may_wait
 from apeiros_callbacks.waiting import awaited
 
-__all__ = ["Waiting"]
+__all__ = ["waiting"]
 
 P = ParamSpec("P")
 
 _LOOKS_UP = "_ahandle_event_for_handler"
 
 
-class Waiting(Generic[P]):
+def waiting(hook: Callable[P, None], again: Callable[..., None] | None = None) -> Callable[P, None]:
+    """A hook that may have to wait, as a decorator. See `_Waiting`."""
+    return cast("Callable[P, None]", _Waiting(hook, again))
+
+
+class _Waiting(Generic[P]):
     """A hook that may have to wait.
 
     Args:
@@ -41,15 +46,15 @@ class Waiting(Generic[P]):
         self._hook(*args, **kwargs)
 
     @overload
-    def __get__(self, handler: None, owner: type) -> Waiting[P]: ...
+    def __get__(self, handler: None, owner: type) -> _Waiting[P]: ...
     @overload
     def __get__(self, handler: object, owner: type) -> Callable[..., Any]: ...
-    def __get__(self, handler: object | None, owner: type) -> Waiting[P] | Callable[..., Any]:
+    def __get__(self, handler: object | None, owner: type) -> _Waiting[P] | Callable[..., Any]:
         """The hook of a handler, as whoever looks it up can call it."""
         if handler is None:
             return self
         hook: Any = self._hook
-        if not may_wait() or sys._getframe(1).f_code.co_name != _LOOKS_UP:
+        if not may_wait() or _looks_up() != _LOOKS_UP:
             return hook.__get__(handler, owner)  # type: ignore[no-any-return]
         bound: Callable[..., None] = hook.__get__(handler, owner)
         again = None if self._again is None else functools.partial(self._again, handler)
@@ -62,3 +67,8 @@ class Waiting(Generic[P]):
             )
 
         return waits
+
+
+def _looks_up() -> str:
+    """The function that looks a hook up."""
+    return sys._getframe(2).f_code.co_name  # pyright: ignore[reportPrivateUsage]
