@@ -24,6 +24,7 @@ delegates.py    how a wrapper hands a call on to a model
 waiting.py      money that is waited for on an event loop
 ambient.py      instrument() and uninstrument(), which ``apeiros_callbacks`` calls
 demo.py         what ``apeiros demo --framework llama-index`` runs
+doctor.py       what ``apeiros doctor`` tries
 """
 
 import os
