@@ -24,7 +24,19 @@ from pydantic import Field
 
 import apeiros_callbacks as apeiros
 from apeiros_callbacks import BudgetExceeded
-from apeiros_callbacks.checkup import Check, check
+from apeiros_callbacks.checkup import (
+    ATTEMPTS,
+    BUDGET,
+    FIT,
+    QUESTION,
+    READ,
+    WRITTEN,
+    Check,
+    check,
+    in_turn,
+    refuses_and_records,
+    seen,
+)
 from langchain_apeiros.ambient import instrument, uninstrument
 from langchain_apeiros.embeddings import BudgetedEmbeddings
 from langchain_apeiros.handler import ApeirosHandler
@@ -33,10 +45,6 @@ from langchain_apeiros.routing import with_downgrade
 __all__ = ["checks", "versions"]
 
 _PACKAGES = ("langchain-core", "langchain", "langgraph")
-_QUESTION = "word " * 40_000
-_BUDGET = 0.35
-_ATTEMPTS = 6
-_FIT = 3
 
 
 @dataclass
@@ -51,7 +59,7 @@ class _Model(BaseChatModel):
     """Answers at once, says what it used, and counts."""
 
     name_: str = "gpt-4o"
-    words: int = 50
+    words: int = WRITTEN
     count: _Count = Field(default_factory=_Count)
 
     @property
@@ -69,7 +77,7 @@ class _Model(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         self.count.sent += 1
-        usage: Any = {"input_tokens": 40_000, "output_tokens": 50, "total_tokens": 40_050}
+        usage: Any = {"input_tokens": READ, "output_tokens": WRITTEN, "total_tokens": READ + WRITTEN}
         return ChatResult(generations=[ChatGeneration(message=AIMessage("ok", usage_metadata=usage))])
 
     def _stream(
@@ -82,7 +90,7 @@ class _Model(BaseChatModel):
         self.count.sent += 1
         for number in range(self.words):
             self.count.written += 1
-            read = 0 if number else 40_000
+            read = 0 if number else READ
             usage: Any = {"input_tokens": read, "output_tokens": 1, "total_tokens": read + 1}
             chunk = ChatGenerationChunk(message=AIMessageChunk(content="word ", usage_metadata=usage))
             if run_manager is not None:
@@ -132,24 +140,13 @@ _Way = Callable[[_Model, Any], None]
 
 
 def _refuses_and_records(six: _Way) -> str:
-    model, handler = _Model(), ApeirosHandler(budget=_BUDGET, ledger="memory:")
+    model, handler = _Model(), ApeirosHandler(budget=BUDGET, ledger="memory:")
     refused = False
     try:
         six(model, {"callbacks": [handler]})
     except BudgetExceeded:
         refused = True
-    entries = handler.session.entries()
-    spent, recorded = handler.session.spent, [entry for entry in entries if entry.kind == "llm"]
-    sent = model.count.sent
-    seen = f"{sent} of {_ATTEMPTS} sent, {len(recorded)} recorded, ${spent} of ${_BUDGET} spent"
-    are_right = {entry.usage_certainty for entry in recorded} == {"reported"}
-    is_whole = len(recorded) == sent and spent == sum(entry.amount or 0 for entry in entries)
-    return _seen(seen, refused and 1 <= sent <= _FIT and are_right and is_whole)
-
-
-def _in_turn(call: Callable[[], object]) -> None:
-    for _ in range(_ATTEMPTS):
-        call()
+    return refuses_and_records(handler.session, model.count.sent, refused)
 
 
 def _chain(model: _Model, config: Any) -> None:
@@ -157,19 +154,19 @@ def _chain(model: _Model, config: Any) -> None:
     from langchain_core.prompts import ChatPromptTemplate
 
     chain = ChatPromptTemplate.from_messages([("user", "{text}")]) | model | StrOutputParser()
-    _in_turn(lambda: chain.invoke({"text": _QUESTION}, config))
+    in_turn(lambda: chain.invoke({"text": QUESTION}, config))
 
 
 def _parallel(model: _Model, config: Any) -> None:
-    RunnableParallel({str(i): model for i in range(_ATTEMPTS)}).invoke(_QUESTION, config)
+    RunnableParallel({str(i): model for i in range(ATTEMPTS)}).invoke(QUESTION, config)
 
 
 def _batch(model: _Model, config: Any) -> None:
-    _raise_first(model.batch([_QUESTION] * _ATTEMPTS, config, return_exceptions=True))
+    _raise_first(model.batch([QUESTION] * ATTEMPTS, config, return_exceptions=True))
 
 
 def _abatch(model: _Model, config: Any) -> None:
-    _raise_first(asyncio.run(model.abatch([_QUESTION] * _ATTEMPTS, config, return_exceptions=True)))
+    _raise_first(asyncio.run(model.abatch([QUESTION] * ATTEMPTS, config, return_exceptions=True)))
 
 
 def _raise_first(answers: list[Any]) -> None:
@@ -180,16 +177,16 @@ def _raise_first(answers: list[Any]) -> None:
 
 def _ainvoke(model: _Model, config: Any) -> None:
     async def six() -> None:
-        for _ in range(_ATTEMPTS):
-            await model.ainvoke(_QUESTION, config)
+        for _ in range(ATTEMPTS):
+            await model.ainvoke(QUESTION, config)
 
     asyncio.run(six())
 
 
 def _astream(model: _Model, config: Any) -> None:
     async def six() -> None:
-        for _ in range(_ATTEMPTS):
-            async for _ in model.astream(_QUESTION, config):
+        for _ in range(ATTEMPTS):
+            async for _ in model.astream(QUESTION, config):
                 pass
 
     asyncio.run(six())
@@ -197,15 +194,15 @@ def _astream(model: _Model, config: Any) -> None:
 
 def _agent(model: _Model, config: Any) -> None:
     agent = _made_agent(model)
-    _in_turn(lambda: agent.invoke({"messages": [("user", _QUESTION)]}, config))
+    in_turn(lambda: agent.invoke({"messages": [("user", QUESTION)]}, config))
 
 
 def _aagent(model: _Model, config: Any) -> None:
     agent = _made_agent(model)
 
     async def six() -> None:
-        for _ in range(_ATTEMPTS):
-            await agent.ainvoke({"messages": [("user", _QUESTION)]}, config)
+        for _ in range(ATTEMPTS):
+            await agent.ainvoke({"messages": [("user", QUESTION)]}, config)
 
     asyncio.run(six())
 
@@ -218,8 +215,8 @@ def _made_agent(model: _Model) -> Any:
 
 
 _WAYS: dict[str, _Way] = {
-    "invoke": lambda model, config: _in_turn(lambda: model.invoke(_QUESTION, config)),
-    "stream": lambda model, config: _in_turn(lambda: list(model.stream(_QUESTION, config))),
+    "invoke": lambda model, config: in_turn(lambda: model.invoke(QUESTION, config)),
+    "stream": lambda model, config: in_turn(lambda: list(model.stream(QUESTION, config))),
     "batch": _batch,
     "ainvoke": _ainvoke,
     "astream": _astream,
@@ -239,19 +236,19 @@ def _cut() -> str:
     handler = ApeirosHandler(budget=0.15, ledger="memory:")
     stopped: BudgetExceeded | None = None
     try:
-        list(model.stream(_QUESTION, {"callbacks": [handler]}))
+        list(model.stream(QUESTION, {"callbacks": [handler]}))
     except BudgetExceeded as cut:
         stopped = cut
     spent, written = handler.session.spent, model.count.written
     holds = stopped is not None and stopped.mid_stream and written < model.words and spent <= stopped.limit
-    return _seen(f"cut after {written:,} of {model.words:,} words, ${spent:.4f} spent", holds)
+    return seen(f"cut after {written:,} of {model.words:,} words, ${spent:.4f} spent", holds)
 
 
 def _twice() -> str:
     model, handler = _Model(), ApeirosHandler(ledger="memory:")
     model.with_config(callbacks=[handler]).invoke("hello", {"callbacks": [handler, handler]})
     recorded = len(handler.session.entries())
-    return _seen(f"1 call, {recorded} recorded", recorded == 1)
+    return seen(f"1 call, {recorded} recorded", recorded == 1)
 
 
 def _failed() -> str:
@@ -259,11 +256,11 @@ def _failed() -> str:
         def _generate(self, *_: Any, **__: Any) -> ChatResult:
             raise ConnectionRefusedError("nobody is there")
 
-    handler = ApeirosHandler(budget=_BUDGET, ledger="memory:")
+    handler = ApeirosHandler(budget=BUDGET, ledger="memory:")
     with suppress(ConnectionRefusedError):
         Broken().invoke("hello", {"callbacks": [handler]})
     spent, held = handler.session.spent, handler.session.open_holds
-    return _seen(f"${spent} spent, {held} held", not spent and not held)
+    return seen(f"${spent} spent, {held} held", not spent and not held)
 
 
 def _cached() -> str:
@@ -273,28 +270,28 @@ def _cached() -> str:
     for _ in range(2):
         model.invoke("hello", {"callbacks": [handler]})
     first, again = (entry.amount for entry in handler.session.entries())
-    return _seen(f"it costs ${again}; the first one cost ${first}", model.count.sent == 1 and again == 0)
+    return seen(f"it costs ${again}; the first one cost ${first}", model.count.sent == 1 and again == 0)
 
 
 def _downgraded() -> str:
     dear, cheap = _Model(), _Model(name_="gpt-4o-mini")
-    handler = ApeirosHandler(budget=_BUDGET, ledger="memory:")
+    handler = ApeirosHandler(budget=BUDGET, ledger="memory:")
     model = with_downgrade(dear, [cheap], handler)
-    for number in range(_ATTEMPTS):
-        model.invoke(f"{number} {_QUESTION}", {"callbacks": [handler]})
+    for number in range(ATTEMPTS):
+        model.invoke(f"{number} {QUESTION}", {"callbacks": [handler]})
     sent = dear.count.sent, cheap.count.sent
-    return _seen(f"{sent[0]} sent, then {sent[1]} to a cheaper model", sent == (_FIT, _ATTEMPTS - _FIT))
+    return seen(f"{sent[0]} sent, then {sent[1]} to a cheaper model", sent == (FIT, ATTEMPTS - FIT))
 
 
 def _embedded() -> str:
     model, handler = _Embeddings(), ApeirosHandler(budget=0.002, ledger="memory:")
     embeddings = BudgetedEmbeddings(model, handler, provider="openai")
     try:
-        _in_turn(lambda: embeddings.embed_query(_QUESTION))
+        in_turn(lambda: embeddings.embed_query(QUESTION))
     except BudgetExceeded:
         recorded = len(handler.session.entries())
-        return _seen(f"{model.sent} of {_ATTEMPTS} sent, {recorded} recorded", recorded == model.sent)
-    raise AssertionError(f"{model.sent} of {_ATTEMPTS} sent, none refused")
+        return seen(f"{model.sent} of {ATTEMPTS} sent, {recorded} recorded", recorded == model.sent)
+    raise AssertionError(f"{model.sent} of {ATTEMPTS} sent, none refused")
 
 
 def _ambient() -> str:
@@ -306,13 +303,7 @@ def _ambient() -> str:
         apeiros.end_session(session)
         uninstrument()
     recorded = len(session.entries())
-    return _seen(f"1 call without callbacks=, {recorded} recorded", recorded == 1)
-
-
-def _seen(said: str, holds: bool) -> str:
-    if not holds:
-        raise AssertionError(said)
-    return said
+    return seen(f"1 call without callbacks=, {recorded} recorded", recorded == 1)
 
 
 _MORE: dict[str, Callable[[], str]] = {

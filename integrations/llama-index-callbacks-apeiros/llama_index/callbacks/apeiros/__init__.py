@@ -25,6 +25,7 @@ fields.py       what an object of another library's may have
 waiting.py      money that is waited for on an event loop
 ambient.py      instrument() and uninstrument(), which ``apeiros_callbacks`` calls
 demo.py         what ``apeiros demo --framework llama-index`` runs
+doctor.py       what ``apeiros doctor`` tries
 """
 
 import os
