@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
@@ -29,6 +30,8 @@ _CALLING_THE_SDK = frozenset({
     "_generate", "_agenerate", "_stream", "_astream", "wrapper", "_create", "_acreate",
 })  # fmt: skip
 _STARTS = frozenset({"on_chat_model_start", "on_llm_start", "on_chain_start", "on_tool_start"})
+
+_IN_A_CALL = _PROVIDERS_OWN | _STARTS | {"_agenerate_with_cache"}
 
 # By name, in the causes of an error: httpx, httpx2, httpcore, requests, aiohttp and urllib3 agree on them.
 _NEVER_CONNECTED = frozenset(
@@ -78,6 +81,8 @@ def ending_of_error(
         return "failed"
     if any(type(cause).__name__ in _NEVER_CONNECTED for cause in _causes(error, around)):
         return "failed"
+    if _was_sent(_tracebacks(error, around)) is False:  # such as by a connection of a loop that is closed
+        return "failed"
     return "unsent" if _is_of_the_request(error) else "cut"
 
 
@@ -112,6 +117,10 @@ def ending_of_task(task: asyncio.Task[Any], *, under_way: bool, around: int = 0)
     if error is None or not any(module.startswith("langchain_core.") for module, _ in passed):
         return "cut" if under_way else "unsent"
     if isinstance(error, asyncio.CancelledError):
+        if not any(function in _IN_A_CALL for _, function in passed):
+            return (
+                "cut" if under_way else "unsent"
+            )  # what LangChain waits for was cancelled, and failed at that
         return _ending_of_cancel(error, around)
     return "unsent" if any(function in _STARTS for _, function in passed) else "cut"
 
@@ -129,22 +138,31 @@ def _ending_of_cancel(error: BaseException, around: int) -> Ending:
     platform for a header, or while the HTTP client was still connecting, waiting for a free connection, or
     writing the headers. In any other place it may have been.
     """
-    entered = False
-    for trace in _tracebacks(error, around):
-        frames = _frames(trace)
-        entered = entered or any(function in _PROVIDERS_OWN for _, function in frames)
-        if any(module.endswith(_PLATFORM) for module, _ in frames):
-            return "unsent"
-        http = [function for module, function in frames if module.startswith("httpcore")]
-        if http and not any(function.startswith(_SENDING) for function in http):
-            return "unsent"
-    return "cut" if entered else "unsent"
+    traces = _tracebacks(error, around)
+    frames = [frame for trace in traces for frame in _frames(trace)]
+    sent = _was_sent(traces)
+    if sent is None:
+        asks = any(module.endswith(_PLATFORM) for module, _ in frames)
+        sent = not asks and any(function in _PROVIDERS_OWN for _, function in frames)
+    return "cut" if sent else "unsent"
+
+
+def _was_sent(traces: Sequence[TracebackType]) -> bool | None:
+    """Whether the HTTP client had come to the body of a request; None where none of its requests failed.
+
+    All errors are asked: one that is raised while a connection is closed is in front of what ended it.
+    """
+    http = [name for trace in traces for module, name in _frames(trace) if module.startswith("httpcore")]
+    if any(name.startswith(_SENDING) for name in http):
+        return True
+    return False if any(name in _REQUESTING for name in http) else None
 
 
 # Where openai 3 and anthropic 2 ask a thread what system they run on, before the first request of a client.
 _PLATFORM = "._utils._sync"
 
 # Of httpcore and httpcore2, for HTTP 1 and 2: a request without its body is none.
+_REQUESTING = frozenset({"handle_request", "handle_async_request"})
 _SENDING = ("_send_request_body", "_send_stream_data", "_send_end_stream", "_receive_")
 
 
