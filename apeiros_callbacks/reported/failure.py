@@ -11,7 +11,7 @@ from apeiros_callbacks.reported.plain import count, mapping
 
 __all__ = [
     "cancelled_before_sending", "error_name", "frames", "handled_here", "http_status", "never_connected",
-    "tracebacks",
+    "tracebacks", "was_sent",
 ]  # fmt: skip
 
 # By name, in the causes of an error: httpx, httpx2, httpcore, requests, aiohttp and urllib3 agree on them.
@@ -24,6 +24,7 @@ _NEVER_CONNECTED = frozenset({
 _PLATFORM = "._utils._sync"
 
 # Of httpcore and httpcore2, for HTTP 1 and 2: a request without its body is none.
+_REQUESTING = frozenset({"handle_request", "handle_async_request"})
 _SENDING = ("_send_request_body", "_send_stream_data", "_send_end_stream", "_receive_")
 
 
@@ -83,16 +84,32 @@ def cancelled_before_sending(
         is_providers_own: whether a function, by its module and name, is the integration's own.
         around: what was being handled when the call started, by `handled_here`.
     """
-    entered = False
-    for trace in tracebacks(error, around):
-        passed = frames(trace)
-        entered = entered or any(is_providers_own(module, function) for module, function in passed)
-        if any(module.endswith(_PLATFORM) for module, _ in passed):
-            return True
-        http = [function for module, function in passed if module.startswith("httpcore")]
-        if http and not any(function.startswith(_SENDING) for function in http):
-            return True
-    return not entered
+    sent = was_sent(error, around)
+    if sent is not None:
+        return not sent
+    passed = [frame for trace in tracebacks(error, around) for frame in frames(trace)]
+    asks = any(module.endswith(_PLATFORM) for module, _ in passed)
+    return asks or not any(is_providers_own(module, function) for module, function in passed)
+
+
+def was_sent(error: BaseException, around: int = 0) -> bool | None:
+    """Whether the HTTP client had come to the body of a request; None where none of its requests failed.
+
+    All errors are asked: one that is raised while a connection is closed is in front of what ended it.
+
+    Args:
+        error: what was raised.
+        around: what was being handled when the call started, by `handled_here`.
+    """
+    http = [
+        function
+        for trace in tracebacks(error, around)
+        for module, function in frames(trace)
+        if module.startswith("httpcore")
+    ]
+    if any(function.startswith(_SENDING) for function in http):
+        return True
+    return False if any(function in _REQUESTING for function in http) else None
 
 
 def tracebacks(error: BaseException, around: int = 0) -> list[TracebackType]:

@@ -67,6 +67,17 @@ def test_a_read_timeout_is_settled_as_estimated(serve: Any, name: str) -> None:
     assert handler.session.open_holds == 0
 
 
+@pytest.mark.parametrize("name", CLIENTS)
+@pytest.mark.parametrize("how", ["invoke", "ainvoke"])
+def test_a_request_that_the_http_client_does_not_send_costs_nothing(serve: Any, name: str, how: str) -> None:
+    server, handler = serve(), handler_of()
+    model, config = client(name, server, api_key="no\nheader"), {"callbacks": [handler]}
+    with pytest.raises(Exception, match=r"(?i)connection|header"):
+        model.invoke("hello", config) if how == "invoke" else asyncio.run(model.ainvoke("hello", config))
+    [entry] = handler.session.entries()
+    assert (entry.amount, server.request_count, handler.session.open_holds) == (0, 0, 0)
+
+
 @pytest.mark.parametrize("name", ALL_CLIENTS)
 def test_a_call_made_over_another_s_error_does_not_end_as_that_did(serve: Any, name: str) -> None:
     with socket.socket() as unused:
@@ -98,6 +109,33 @@ def test_a_cancelled_call_that_was_sent_is_settled_as_estimated(serve: Any, name
         with pytest.raises(asyncio.CancelledError):
             await call
         await asyncio.sleep(0)
+
+    asyncio.run(cancelled())
+    [entry] = handler.session.entries()
+    assert (entry.usage_certainty, entry.error) == ("estimated", "CancelledError")
+    assert handler.session.open_holds == 0
+
+
+class FailsToEnd(ChatOpenAI):
+    """Fails while it is cancelled, as a connection does that belongs to an event loop of before."""
+
+    async def _agenerate(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await super()._agenerate(*args, **kwargs)
+        except asyncio.CancelledError:
+            raise RuntimeError("Event loop is closed") from None
+
+
+def test_a_cancelled_call_whose_client_fails_to_end_it_is_settled_as_estimated(serve: Any) -> None:
+    server, handler = serve(Reply("too late", delay=30)), handler_of()
+    model = FailsToEnd(model="gpt-4o", api_key="test", base_url=server.openai_url)
+
+    async def cancelled() -> None:
+        call = asyncio.create_task(model.ainvoke("hello", {"callbacks": [handler]}))
+        await asyncio.to_thread(server.wait_for_requests, 1, 10)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
 
     asyncio.run(cancelled())
     [entry] = handler.session.entries()

@@ -17,6 +17,7 @@ from apeiros_callbacks.reported.failure import (
     http_status,
     never_connected,
     tracebacks,
+    was_sent,
 )
 from apeiros_callbacks.reported.plain import mapping
 
@@ -36,6 +37,7 @@ _CALLING_THE_SDK = frozenset({
     "_generate", "_agenerate", "_stream", "_astream", "wrapper", "_create", "_acreate",
 })  # fmt: skip
 _STARTS = frozenset({"on_chat_model_start", "on_llm_start", "on_chain_start", "on_tool_start"})
+_IN_A_CALL = _PROVIDERS_OWN | _STARTS | {"_agenerate_with_cache"}
 
 
 def ending_of_error(
@@ -59,6 +61,8 @@ def ending_of_error(
     if status is not None and status >= 400:
         return "failed"
     if never_connected(error, around):
+        return "failed"
+    if was_sent(error, around) is False:  # such as by a connection of a loop that is closed
         return "failed"
     return "unsent" if _is_of_the_request(error) else "cut"
 
@@ -94,6 +98,9 @@ def ending_of_task(task: asyncio.Task[Any], *, under_way: bool, around: int = 0)
     if error is None or not any(module.startswith("langchain_core.") for module, _ in passed):
         return "cut" if under_way else "unsent"
     if isinstance(error, asyncio.CancelledError):
+        if not any(function in _IN_A_CALL for _, function in passed):
+            # What LangChain waits for was cancelled, and failed at that.
+            return "cut" if under_way else "unsent"
         return _ending_of_cancel(error, around)
     return "unsent" if any(function in _STARTS for _, function in passed) else "cut"
 
