@@ -65,7 +65,7 @@ class Leases:
     def start_afresh(self) -> None:
         """Have none, under a new name; also in a forked child."""
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        self._looked_at = self._swept_at = -_NEVER
+        self._looked_at = self._swept_at = self._polled_at = -_NEVER
         self._moved: Mapping[str, int] = {}
         self._sent_at = 0.0
 
@@ -115,8 +115,8 @@ class Leases:
             return allowance.retry_at
         if not allowance.is_leased:
             return _NEVER
-        if allowance.idle > 0:
-            return min(allowance.sent_at + _POLL, allowance.renew_at)
+        if allowance.idle > 0:  # to be given back when it is not used
+            return min(max(allowance.used_at, allowance.sent_at) + _IDLE, allowance.renew_at)
         return allowance.renew_at
 
     # Hearing
@@ -184,9 +184,30 @@ class Leases:
             for allowance in self._allowances.all():
                 if allowance.limit_nano is not None or allowance.is_leased:
                     due = min(due, self._due_at(allowance))
+            if any(allowance.idle > 0 and allowance.is_leased for allowance in self._allowances.all()):
+                due = min(due, self._polled_at + _POLL)
         if in_use:
             due = min(due, self._looked_at + _CAPS)
         return None if due == _NEVER else max(0.0, due - now)
+
+    def polls(self) -> bool:
+        """Whether it is time to see if others need what is idle here."""
+        now = monotonic()
+        if now - self._polled_at < _POLL or not self.has_something:
+            return False
+        self._polled_at = now
+        return True
+
+    def recall(self, scopes: Sequence[str]) -> None:
+        """Give back what is idle in some scopes, next time that the ledger is asked."""
+        now = monotonic()
+        with GUARD:
+            for scope in scopes:
+                allowance = self._allowances.get(scope)
+                if allowance is not None:
+                    allowance.recalled_until = now + _RECALLED
+                    allowance.is_asked = True
+                    allowance.retry_at = -_NEVER
 
     def looks(self) -> bool:
         """Whether it is time to see if caps were changed elsewhere."""

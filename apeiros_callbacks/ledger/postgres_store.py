@@ -80,6 +80,13 @@ class PostgresStore:
             _parents_connections.append(self._connection)
         self._connection = None
 
+    def recalled(self, owner: str) -> list[str]:
+        """See `Store.recalled`."""
+        if self._connection is None:
+            raise AssertionError("it is opened first")
+        statement = f"SELECT scope FROM {SCHEMA}.lease WHERE owner = %s AND recalled = 1"  # noqa: S608
+        return [scope for (scope,) in self._connection.execute(statement, (owner,))]
+
     def explain(self, error: Exception) -> LedgerError:
         """See `Store.explain`."""
         if isinstance(error, LedgerError):

@@ -22,7 +22,7 @@ from apeiros_callbacks.ledger.sqlite_file import (
     open_for_reading,
     open_for_writing,
 )
-from apeiros_callbacks.ledger.store import Answer, Ask, Batch, Written, granted
+from apeiros_callbacks.ledger.store import RECALLED, Answer, Ask, Batch, Written, granted
 from apeiros_callbacks.ledger.turns import Turns
 from apeiros_callbacks.ledger.url import SqliteUrl, Synchronous
 
@@ -92,6 +92,12 @@ class SqliteStore:
         if self._connection is not None:
             _parents_connections.append(self._connection)
         self._connection = None
+
+    def recalled(self, owner: str) -> list[str]:
+        """See `Store.recalled`."""
+        if self._connection is None:
+            raise AssertionError("it is opened first")
+        return [scope for (scope,) in self._connection.execute(RECALLED, (owner,))]
 
     def explain(self, error: Exception) -> LedgerError:
         """See `Store.explain`."""

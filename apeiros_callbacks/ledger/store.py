@@ -12,7 +12,10 @@ from apeiros_callbacks.entry import Entry
 from apeiros_callbacks.errors import LedgerError
 from apeiros_callbacks.ledger.rows import Item
 
-__all__ = ["Answer", "Ask", "Batch", "Store", "Written", "granted"]
+__all__ = ["RECALLED", "Answer", "Ask", "Batch", "Store", "Written", "granted"]
+
+
+RECALLED = "SELECT scope FROM lease WHERE owner = ? AND recalled = 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,10 @@ class Store(Protocol):
             batch: what to do.
             owner: whose leases are meant.
         """
+        ...
+
+    def recalled(self, owner: str) -> list[str]:
+        """The scopes in which others need what is idle here."""
         ...
 
     def explain(self, error: Exception) -> LedgerError:

@@ -201,6 +201,8 @@ class Writer:
         return len(batch)
 
     def _write(self, items: Sequence[Item], notes: Sequence[tuple[Any, ...]]) -> None:
+        if self.leases.polls():
+            self.leases.recall(self.store.recalled(self.leases.owner))
         asks = self.leases.asks(items, leaving=self._is_left)
         sweep = self.leases.sweeps(asks)
         if not (items or notes or asks or self.leases.looks()):

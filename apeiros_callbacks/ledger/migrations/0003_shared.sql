@@ -86,6 +86,7 @@ CREATE TABLE lease (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX lease_expires ON lease (expires_at);
+CREATE INDEX lease_recalled ON lease (owner) WHERE recalled = 1;
 
 -- Leases of processes that died: what they had set aside, of which some may have been spent unseen.
 -- The key's columns come first: SQLite 3.40 finds NULLs in such a table that are not there otherwise.

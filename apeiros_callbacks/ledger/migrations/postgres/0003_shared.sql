@@ -75,6 +75,7 @@ CREATE TABLE lease (
 ) WITH (fillfactor = 50);
 
 CREATE INDEX lease_expires ON lease (expires_at);
+CREATE INDEX lease_recalled ON lease (owner) WHERE recalled = 1;
 
 -- Leases of processes that died: what they had set aside, of which some may have been spent unseen.
 CREATE TABLE expired_lease (
@@ -218,14 +219,15 @@ BEGIN
     END IF;
 
     FOR ask IN
-        SELECT * FROM json_to_recordset(asks)
-        AS asked (scope text, busy bigint, first bigint, least bigint, wish bigint) ORDER BY scope COLLATE "C"
+        SELECT asked.*, coalesce(new.spent, 0) AS moved
+        FROM json_to_recordset(asks) AS asked (scope text, busy bigint, first bigint, least bigint, wish bigint)
+        LEFT JOIN unnest(sums) AS new ON new.scope = asked.scope
+        ORDER BY asked.scope COLLATE "C"
     LOOP
         SELECT granted, recalled INTO mine FROM lease WHERE scope = ask.scope AND owner = me;
         SELECT spent INTO spent_now FROM scope_total WHERE scope = ask.scope;
         -- What these entries cost is spent now, and no longer set aside.
-        SELECT coalesce(sum(spent), 0) INTO has FROM unnest(sums) WHERE scope = ask.scope;
-        has := greatest(0, coalesce(mine.granted, 0) - has);
+        has := greatest(0, coalesce(mine.granted, 0) - ask.moved);
         limit_nano := NULL;
         SELECT usd_nano INTO limit_nano FROM cap WHERE scope = regexp_replace(ask.scope, '/[^/]*$', '');
         gets := 0;
