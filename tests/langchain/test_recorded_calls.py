@@ -28,12 +28,10 @@ from tests.langchain.recorded_replay import (
     Replay,
     Replayed,
     ToServer,
-    no_call,
-    recorded_calls,
-    records,
     serve_current,
 )
 from tests.langchain.recorded_truth import Truth, host, truth_of
+from tests.recorded_calls import no_call, recorded_calls, records
 
 FOUND = recorded_calls()
 pytestmark = pytest.mark.skipif(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import copy
 import gc
+import inspect
 import os
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -284,7 +287,8 @@ def test_the_environment_instruments(serve: Any) -> None:
 
 def test_customers_and_threads_are_told_by_tags(serve: Any) -> None:
     model = openai(serve(TEN), max_tokens=2)
-    with handler_of(budget=15, per="thread", customer=lambda tags: tags.get("customer")) as handler:
+    told = {"per": "thread", "customer": lambda tags: tags.get("customer"), "ledger": "memory:"}
+    with handler_of(budget=15, **told) as handler:
         for thread, customer in (("1", "acme"), ("2", "globex")):
             with instrument_tags({"thread_id": thread, "customer": customer}):
                 model.chat(messages())
@@ -309,3 +313,16 @@ def test_a_budget_for_each_run(serve: Any, run: Any) -> None:
 
 async def _agent_run(model: Any) -> Any:
     return await FunctionAgent(tools=[ask], llm=model).run("hello")
+
+
+def test_it_has_the_settings_of_langchains_handler() -> None:
+    """By their names, so that what is read of one holds for the other; LangGraph's own is left out."""
+    folder = Path(__file__).parents[2] / "integrations/langchain-apeiros/langchain_apeiros"
+    source = (folder / "handler.py").read_text()
+    made = next(
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__"
+    )
+    theirs = {argument.arg for argument in (*made.args.args, *made.args.kwonlyargs)} - {"abort", "self"}
+    assert set(inspect.signature(ApeirosHandler).parameters) == theirs

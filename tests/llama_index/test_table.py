@@ -56,7 +56,7 @@ def impossible(name: str, way: Way, outcome: str, wrapped: bool) -> str:
         return "the handler alone cannot cut a stream"
     if way.structured and outcome == "cap before" and not wrapped and is_silent(name, way):
         return "LlamaIndex does not report it: only the wrapper refuses it"
-    if (name, outcome) == ("responses", "cancel") and way is WAYS["chat engine async stream"]:
+    if name != "anthropic" and outcome == "cancel" and way is WAYS["chat engine async stream"]:
         return "what it has started reads on, in a thread of its own"
     return ""
 

@@ -93,7 +93,7 @@ class Attempt:
     def answered(self, answer: Any) -> Any:
         """Close what was held here, and note which model answered."""
         if self._is_gated:
-            for live in self._span.lives:
+            for live in tuple(self._span.lives):
                 calls.finish(self._span, live, silent_outcome(live.call, answer))
         return self._stamped(answer)
 
@@ -113,6 +113,7 @@ class Attempt:
                     held = sources(stream)
                     try:
                         stream.throw(stop)
+                        raise stop  # it took no notice
                     finally:
                         is_over = True
                         close_sources(held)
@@ -141,6 +142,7 @@ class Attempt:
                     held = sources(stream)
                     try:
                         await stream.athrow(stop)
+                        raise stop  # it took no notice
                     finally:
                         is_over = True
                         await aclose_sources(held)
