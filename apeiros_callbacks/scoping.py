@@ -18,6 +18,7 @@ from apeiros_callbacks.ledger.allowances import Allowances
 from apeiros_callbacks.money import Dollars
 from apeiros_callbacks.recent import Recent
 from apeiros_callbacks.scopes import Account, Budget
+from apeiros_callbacks.settings import by_name
 
 __all__ = ["Per", "Scoping"]
 
@@ -61,8 +62,9 @@ class Scoping:
         if per not in get_args(Per):
             raise ConfigError(f'per must be "handler", "run" or "thread", got {per!r}')
         self._per: Per = per
+        agents_named = by_name(agents, "agent_budgets", '{"researcher": 0.20}')
         self._budget = budget
-        self._agents = {_name(agent): _limit(agent, limit) for agent, limit in (agents or {}).items()}
+        self._agents = {_name(agent): _limit(agent, limit) for agent, limit in agents_named.items()}
         self._around = around
         self._allowances = allowances
         self._clock = clock

@@ -38,6 +38,7 @@ from apeiros_callbacks.recorder import Recorder
 from apeiros_callbacks.report import Health
 from apeiros_callbacks.scopes import Accounts, Budget
 from apeiros_callbacks.scoping import Per, Scoping
+from apeiros_callbacks.settings import flag, instance
 from apeiros_callbacks.tokens import warm as warm_tokens
 from apeiros_callbacks.waiting import LedgerDownPolicy, Lender
 from apeiros_callbacks.watch import Watch
@@ -130,11 +131,13 @@ class Session:
             raise ConfigError(f"ledger_timeout must be seconds above 0, got {ledger_timeout!r}")
         if id is not None and not isinstance(id, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(f"id must be a str, got {id!r}: write str(id)")
+        if parent is not None:
+            instance(parent, Session, "parent")
         self.id = id or uuid.uuid4().hex[:12]
         self._policy = Policy(on, exceeded=on_exceeded)
         book = PriceBook(declared_prices(prices), models, unknown_price=unknown_price)
         self._enforce = enforced(enforce)
-        estimator = Estimator(strict=strict)
+        estimator = Estimator(strict=flag(strict, "strict"))
         if customer is None and parent is not None:
             customer = parent.customer
         self.customer: str | None = customer if customer is None else checked_customer(customer)

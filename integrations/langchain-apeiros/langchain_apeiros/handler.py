@@ -27,6 +27,7 @@ from apeiros_callbacks.money import Dollars
 from apeiros_callbacks.policy import Choice
 from apeiros_callbacks.prices import UnknownPricePolicy
 from apeiros_callbacks.scoping import Per
+from apeiros_callbacks.settings import instance
 from apeiros_callbacks.waiting import LedgerDownPolicy
 from langchain_apeiros.aborts import is_no_refusal
 from langchain_apeiros.ended import ending_of_error, error_name
@@ -169,6 +170,7 @@ class ApeirosHandler(BaseCallbackHandler):
                 settings["ledger"] = customers_ledger()
             session = Session(budget, **settings)
         else:
+            instance(session, Session, "session")
             _without_settings(budget=budget, **settings)
         self.session = session
         self._runs = Runs()

@@ -13,6 +13,7 @@ from langchain_core.messages import BaseMessage
 
 from apeiros_callbacks import Session
 from apeiros_callbacks.call import Call, OpenCall, Prompt
+from apeiros_callbacks.caps import checked_customer
 from apeiros_callbacks.errors import UnknownCustomer
 from apeiros_callbacks.reported.plain import count, mapping, text
 from langchain_apeiros.endpoints import at_address
@@ -38,6 +39,8 @@ class Starts:
 
     def __init__(self, runs: Runs, customer: Customer) -> None:
         self._runs = runs
+        if customer is not None and not callable(customer):
+            checked_customer(customer)
         self._customer = customer
 
     def call(
