@@ -7,6 +7,7 @@ import logging
 import os
 from pathlib import Path
 
+from apeiros_callbacks.checked import flag
 from apeiros_callbacks.errors import ConfigError
 
 __all__ = ["data_folder", "enforced", "in_event_loop", "ledger_url"]
@@ -36,7 +37,7 @@ def enforced(enforce: bool) -> bool:
     """Whether budgets are enforced; ``APEIROS_ENFORCE=0`` ends it for every session.
 
     Raises:
-        ConfigError: the variable says neither yes nor no.
+        ConfigError: the setting or the variable says neither yes nor no.
     """
     said = os.environ.get("APEIROS_ENFORCE", "").strip().lower()
     if said in _NO:
@@ -44,7 +45,7 @@ def enforced(enforce: bool) -> bool:
         return False
     if said not in _YES:
         raise ConfigError(f"APEIROS_ENFORCE must be 0 or 1, got {said!r}")
-    return enforce
+    return flag(enforce, "enforce")
 
 
 def in_event_loop() -> bool:

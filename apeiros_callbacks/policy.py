@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Literal, TypeAlias, get_args
 
+from apeiros_callbacks.checked import by_name
 from apeiros_callbacks.detectors import DETECTOR_TYPES, Finding
 from apeiros_callbacks.errors import ConfigError
 
@@ -35,15 +36,15 @@ class Policy:
     """
 
     def __init__(self, on: Mapping[str, Choice] | None = None, *, exceeded: Action = "raise") -> None:
-        self._actions: dict[str, Action] = {"budget_exceeded": exceeded}
+        self._actions: dict[str, Action] = {"budget_exceeded": _checked(exceeded, "on_exceeded=")}
         self._told: dict[str, Callable[[Finding], object]] = {}
-        for kind, choice in (on or {}).items():
+        for kind, choice in by_name(on, "on", '{"retry_loop": "raise"}').items():
             if kind not in DETECTOR_TYPES:
                 raise ConfigError(f"on={{{kind!r}: …}}: findings are {', '.join(DETECTOR_TYPES)}")
             if callable(choice):
                 self._told[kind] = choice
             else:
-                self._actions[kind] = _action(kind, choice)
+                self._actions[kind] = _checked(choice, f"on={{{kind!r}: …}}: ")
 
     def action(self, finding_type: str) -> Action:
         """What to do about a finding of that type; ``warn`` unless set."""
@@ -61,16 +62,16 @@ class Policy:
         """
         tell = self._told.get(finding.type)
         said = None if tell is None else tell(finding)
-        return self.action(finding.type) if said is None else _action(finding.type, said)
+        return self.action(finding.type) if said is None else _checked(said, f"on={{{finding.type!r}: …}}: ")
 
     def refuses(self, action: Action) -> bool:
         """Whether a call is refused over an action."""
         return action in _REFUSING
 
 
-def _action(kind: str, value: object) -> Action:
+def _checked(value: object, what: str) -> Action:
     for action in get_args(Action):
         if value == action:
             return action  # type: ignore[no-any-return]
     actions = ", ".join(get_args(Action))
-    raise ConfigError(f"on={{{kind!r}: {value!r}}}: actions are {actions}, or a function of the finding")
+    raise ConfigError(f"{what}{value!r}: actions are {actions}, or a function of the finding")

@@ -42,6 +42,8 @@ class Ladder(Generic[M]):
         if len(models) < 2:
             raise ConfigError(f"a Ladder needs two models or more, from dear to cheap; got {len(models)}")
         self.models = models
+        if at is not None and not isinstance(at, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(f"at must be a list of shares such as [0.5, 0.8], got {at!r}")
         self.at = _default(len(models) - 1) if at is None else tuple(at)
         if len(self.at) != len(models) - 1:
             raise ConfigError(

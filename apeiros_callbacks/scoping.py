@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias, get_args
 
 from apeiros_callbacks.call import Call
 from apeiros_callbacks.caps import customer_scope
+from apeiros_callbacks.checked import by_name
 from apeiros_callbacks.errors import ConfigError, InvalidBudget
 from apeiros_callbacks.ledger.allowances import Allowances
 from apeiros_callbacks.money import Dollars
@@ -61,8 +62,9 @@ class Scoping:
         if per not in get_args(Per):
             raise ConfigError(f'per must be "handler", "run" or "thread", got {per!r}')
         self._per: Per = per
+        agents_named = by_name(agents, "agent_budgets", '{"researcher": 0.20}')
         self._budget = budget
-        self._agents = {_name(agent): _limit(agent, limit) for agent, limit in (agents or {}).items()}
+        self._agents = {_name(agent): _limit(agent, limit) for agent, limit in agents_named.items()}
         self._around = around
         self._allowances = allowances
         self._clock = clock

@@ -20,6 +20,7 @@ from apeiros_callbacks.alerts.notices import Notices
 from apeiros_callbacks.call import NO_PROMPT, Call, OpenCall, Outcome
 from apeiros_callbacks.calls import Calls
 from apeiros_callbacks.caps import checked_customer
+from apeiros_callbacks.checked import flag, instance
 from apeiros_callbacks.current import session_around
 from apeiros_callbacks.display import Findings, session_html, session_line, session_text
 from apeiros_callbacks.entry import Entry
@@ -134,11 +135,13 @@ class Session:
         parent = session_around() if parent is None else parent
         if id is not None and not isinstance(id, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(f"id must be a str, got {id!r}: write str(id)")
+        if parent is not None:
+            instance(parent, Session, "parent")
         self.id = id or uuid.uuid4().hex[:12]
         self._policy = Policy(on, exceeded=on_exceeded)
         book = PriceBook(declared_prices(prices), models, unknown_price=unknown_price)
         self._enforce = enforced(enforce)
-        estimator = Estimator(strict=strict)
+        estimator = Estimator(strict=flag(strict, "strict"))
         if customer is None and parent is not None:
             customer = parent.customer
         self.customer: str | None = customer if customer is None else checked_customer(customer)

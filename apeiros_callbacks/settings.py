@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from apeiros_callbacks.caps import checked_customer
+from apeiros_callbacks.checked import instance
 from apeiros_callbacks.errors import ConfigError, UnknownCustomer
 from apeiros_callbacks.ledger import customers_ledger
 from apeiros_callbacks.session import Session
@@ -40,10 +42,13 @@ def session_of(
             would be ignored.
         LedgerError: the ledger cannot be opened.
     """
+    if customer is not None and not callable(customer):
+        checked_customer(customer)
     if session is None:
         if customer is not None and settings.get("ledger") is None:
             settings["ledger"] = customers_ledger()
         return Session(budget, **settings)  # type: ignore[arg-type]
+    instance(session, Session, "session")
     for name, value in {"budget": budget, **settings}.items():
         if value != _DEFAULTS.get(name):
             raise ConfigError(f"{name}= belongs to the session: write Session({name}=…) where it is made")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from apeiros_callbacks.environment import data_folder, ledger_url
+from apeiros_callbacks.errors import ConfigError
 from apeiros_callbacks.ledger.memory import MemoryLedger
 from apeiros_callbacks.ledger.protocol import Ledger
 from apeiros_callbacks.ledger.url import MEMORY, PostgresUrl, parse_url, sqlite_url
@@ -69,11 +70,16 @@ def open_for(customer: str | None, ledger: Ledger | str | None) -> Ledger:
         ledger: an open one or its URL, where one is given.
 
     Raises:
+        ConfigError: it is no ledger.
         LedgerError: it cannot be opened.
     """
     if isinstance(ledger, str):
         return open_ledger(ledger)
     if ledger is not None:
+        if not isinstance(ledger, Ledger):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(
+                f'ledger must be a URL such as "sqlite:///ledger.db", or from open_ledger, got {ledger!r}'
+            )
         return ledger
     return open_ledger(ledger_url(None)) if customer is None else customers_ledger()
 

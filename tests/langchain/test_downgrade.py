@@ -314,3 +314,9 @@ def test_a_wrong_middleware_says_so(serve: Any) -> None:
         ApeirosMiddleware(handler, exit_behavior="stop")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="wait must be seconds"):
         ApeirosMiddleware(handler, wait=-1)
+    with pytest.raises(ConfigError, match="wait must be seconds"):
+        ApeirosMiddleware(handler, wait="5")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="ladder must be a dict"):
+        ApeirosMiddleware(handler, ladder=[openai(serve())])  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="at must be a list"):
+        Ladder("dear", "cheap", at=0.5)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from apeiros_callbacks import (
 )
 from apeiros_callbacks.errors import GateFailed, Unbounded
 from apeiros_callbacks.testing import Reply
-from langchain_apeiros import ApeirosHandler
+from langchain_apeiros import ApeirosHandler, ApeirosMiddleware, with_downgrade
 from tests.langchain.clients import openai
 
 
@@ -40,6 +41,14 @@ def test_a_bad_budget_says_what_to_write(budget: Any) -> None:
         {"unknown_price": "guess"},
         {"on": {"retry_lop": "raise"}},
         {"on": {"retry_loop": "explode"}},
+        {"on": ["retry_loop"]},
+        {"agent_budgets": [0.20]},
+        {"ledger": Path("ledger.db")},
+        {"customer": ""},
+        {"customer": 7},
+        {"strict": "no"},
+        {"enforce": None},
+        {"enforce": "False"},
     ],
     ids=str,
 )
@@ -129,6 +138,25 @@ def test_a_budget_can_be_raised(serve: Any) -> None:
     handler.session.raise_budget(to=1)
     model.invoke("word " * 1000, {"callbacks": [handler]})
     assert (server.request_count, handler.session.spent) == (2, Decimal("0.80"))
+
+
+@pytest.mark.parametrize(
+    "options", [{"on_exceeded": "rase"}, {"on_exceeded": None}, {"parent": "nightly"}], ids=str
+)
+def test_a_bad_setting_of_a_session_is_refused_at_once(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(options))):
+        Session(budget=0.50, **options)
+
+
+def test_what_takes_a_handler_takes_nothing_else(serve: Any) -> None:
+    session, model = Session(budget=0.50), openai(serve())
+    for made in (
+        lambda: ApeirosHandler(session=ApeirosHandler()),  # type: ignore[arg-type]
+        lambda: ApeirosMiddleware(session),  # type: ignore[arg-type]
+        lambda: with_downgrade(model, [model], session),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(ConfigError, match=r"must be an? \w+, got <"):
+            made()
 
 
 def test_a_setting_beside_a_session_is_refused() -> None:

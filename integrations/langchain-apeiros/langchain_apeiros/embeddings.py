@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from langchain_core.embeddings import Embeddings
 
 from apeiros_callbacks.call import Ending, Outcome
+from apeiros_callbacks.checked import instance
 from apeiros_callbacks.errors import ConfigError
 from apeiros_callbacks.prices.names import is_local, known_provider
 from apeiros_callbacks.reported.plain import count, text
@@ -59,7 +60,7 @@ class BudgetedEmbeddings(Embeddings):
         if not isinstance(embeddings, Embeddings):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(f"embeddings must be a LangChain embedding model, got {embeddings!r}")
         self._embeddings = embeddings
-        self._handler = handler
+        self._handler = instance(handler, ApeirosHandler, "handler")
         self._model = model or _model_of(embeddings)
         self._provider = provider or _provider_of(embeddings, self._model)
 

@@ -14,6 +14,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from apeiros_callbacks.call import Call
+from apeiros_callbacks.checked import by_name, flag, instance
 from apeiros_callbacks.errors import BudgetExceeded, ConfigError, ModelDowngrade
 from apeiros_callbacks.routing import Ladder
 from langchain_apeiros.handler import ApeirosHandler
@@ -66,13 +67,17 @@ class ApeirosMiddleware(AgentMiddleware[Any, Any, Any]):
         super().__init__()
         if exit_behavior not in get_args(ExitBehavior):
             raise ConfigError(f'exit_behavior must be "error" or "end", got {exit_behavior!r}')
-        if isinstance(wait, bool) or not wait >= 0:
+        number = isinstance(wait, int | float) and not isinstance(wait, bool)  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not number or not wait >= 0:
             raise ConfigError(f"wait must be seconds, 0 or more, got {wait!r}")
-        ladders: Mapping[str, Ladder[Any]] = {"*": ladder} if isinstance(ladder, Ladder) else ladder or {}
-        self._handler = handler
+        by_agent = {"*": ladder} if isinstance(ladder, Ladder) else ladder
+        ladders = by_name(by_agent, "ladder", '{"*": Ladder(dear, cheap)}')
+        for agent, models in ladders.items():
+            instance(models, Ladder, f"ladder[{agent!r}]")
+        self._handler = instance(handler, ApeirosHandler, "handler")
         self._rungs = {agent: rung_models(models, handler) for agent, models in ladders.items()}
         self._ends = exit_behavior == "end"
-        self._clamp = clamp
+        self._clamp = flag(clamp, "clamp")
         self._wait = wait
 
     def wrap_model_call(

@@ -9,6 +9,7 @@ from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable
 
+from apeiros_callbacks.checked import instance
 from apeiros_callbacks.errors import ConfigError, ModelDowngrade
 from apeiros_callbacks.reported.plain import mapping
 from apeiros_callbacks.routing import Ladder, Rung, RungModel
@@ -51,6 +52,7 @@ def with_downgrade(
 
 def rung_models(ladder: Ladder[Any], handler: ApeirosHandler) -> list[BaseChatModel]:
     """A copy of each model of a ladder that knows its rung and reports to a handler."""
+    instance(handler, ApeirosHandler, "handler")
     models = [chat_model(model) for model in ladder.models]
     known = [_known(model) for model in models]
     return [
