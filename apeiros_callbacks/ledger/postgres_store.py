@@ -222,4 +222,4 @@ def _marked(statement: str) -> bytes:
     return statement.replace("%", "%%").replace("?", "%s").encode()
 
 
-_NOTE_FINDING = _marked(NOTE_FINDING).encode()
+_NOTE_FINDING = _marked(NOTE_FINDING)
