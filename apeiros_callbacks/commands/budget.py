@@ -65,19 +65,19 @@ def set_budget(
     another one now.
     """
     given: tuple[tuple[Period, Decimal | None], ...] = (("month", monthly), ("week", weekly), ("day", daily))
-    limits = [(period, usd) for period, usd in given if usd is not None]
+    limits: list[tuple[Period, Decimal]] = [(period, usd) for period, usd in given if usd is not None]
     if len(limits) + no_limit > 1:
         stop(WRONG, "Give one of --monthly, --weekly, --daily and --no-limit.")
     scope = customer_scope(checked_customer(customer))
     with writing(ledger) as asked:
         before = asked.ledger.caps().get(scope) or Cap(scope)
         stays: tuple[Period, Decimal | None] = (before.period, None if no_limit else before.usd)
-        period, usd = limits[0] if limits else stays
+        chosen = limits[0] if limits else stays
         cap = Cap(
             scope,
-            usd=usd,
+            usd=chosen[1],
             alert_at=before.alert_at if alert_at is None else alert_at,
-            period=period,
+            period=chosen[0],
             timezone=timezone or before.timezone,
             plan_price=before.plan_price if plan_price is None else plan_price,
         )

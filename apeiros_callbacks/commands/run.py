@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, cast
 
 import typer
 
@@ -121,8 +121,7 @@ def _refusal_in(error: BaseException) -> Refused | None:
         return error
     inner: list[BaseException] = [] if error.__cause__ is None else [error.__cause__]
     if isinstance(error, BaseExceptionGroup):
-        group: BaseExceptionGroup[BaseException] = error
-        inner += group.exceptions
+        inner += cast("BaseExceptionGroup[BaseException]", error).exceptions
     return next(filter(None, map(_refusal_in, inner)), None)
 
 
