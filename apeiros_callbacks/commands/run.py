@@ -79,12 +79,11 @@ def _run(
     script: Path, arguments: list[str], budget: Dollars | None, name: str | None, url: str
 ) -> tuple[_Ended, Session]:
     """Run it as Python would, in a session of its own."""
-    os.environ["APEIROS_LEDGER"] = url  # for the handlers that it makes itself
-    instrument()
     session = start_session(budget, id=name, on_exceeded="raise", ledger=url)
     put_around(session)
     try:
-        with _as_main(script, arguments):
+        instrument()
+        with _as_main(script, arguments), _ledger_for_all(url):
             ended = _ended(script)
             for thread in threading.enumerate():  # Python waits for them too
                 if thread is not threading.current_thread() and not thread.daemon:
@@ -142,6 +141,20 @@ def _as_main(script: Path, arguments: list[str]) -> Generator[None]:
         yield
     finally:
         sys.argv, sys.path = argv, path
+
+
+@contextmanager
+def _ledger_for_all(url: str) -> Generator[None]:
+    """Handlers and sessions that name no ledger have this one."""
+    before = os.environ.get("APEIROS_LEDGER")
+    os.environ["APEIROS_LEDGER"] = url
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["APEIROS_LEDGER"]
+        else:
+            os.environ["APEIROS_LEDGER"] = before
 
 
 def _sum_up(session: Session, code: int, is_over: bool, as_json: bool) -> None:

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from apeiros_callbacks import BudgetExceeded
 from apeiros_callbacks.caps import Cap
-from apeiros_callbacks.cli import app
+from apeiros_callbacks.commands import app
 from apeiros_callbacks.testing import Reply, ScriptedServer
 from langchain_apeiros import ApeirosHandler
 
