@@ -38,7 +38,7 @@ class Allowances:
     ) -> None:
         self._ring = ring
         self._spent = spent
-        self.start_afresh()
+        self._forget()
         self.caps: Mapping[str, Cap] = {}
         """As last read, by scope."""
         self.version = -1
@@ -50,6 +50,9 @@ class Allowances:
     def start_afresh(self) -> None:
         """Have none; in a forked child, where they are the parent's."""
         GUARD.start_afresh()
+        self._forget()
+
+    def _forget(self) -> None:
         self._all: dict[str, Allowance] = {}
         self._current: dict[str, tuple[datetime, datetime, Allowance]] = {}
         self._waiting: list[Want] = []

@@ -14,6 +14,9 @@ import pytest
 from apeiros_callbacks.caps import Cap
 from apeiros_callbacks.errors import ConfigError, LedgerUnavailable
 from apeiros_callbacks.ledger import Ledger, open_ledger
+from apeiros_callbacks.ledger.allowance import GUARD
+from apeiros_callbacks.ledger.allowances import Allowances
+from apeiros_callbacks.ledger.memory import MemoryLedger
 from apeiros_callbacks.usage import Usage
 from tests.contract.entries import NOON, entry, until
 
@@ -190,3 +193,26 @@ def test_those_who_open_one_file_share_it(tmp_path: Path) -> None:
         assert other.caps() == {"customer:acme": Cap("customer:acme", usd=5)}
         assert not other.claim("a")
         assert other.totals("customer:acme/")[0].amount == Decimal("0.0068")
+
+
+def test_opening_a_ledger_lets_nobody_into_what_another_thread_is_changing() -> None:
+    entered, goes_on = threading.Event(), threading.Event()
+    failures: list[BaseException] = []
+
+    def change() -> None:
+        try:
+            with GUARD:
+                entered.set()
+                goes_on.wait(60)
+                assert GUARD.is_mine
+        except BaseException as failure:  # noqa: BLE001 - for the other thread to see
+            failures.append(failure)
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    assert entered.wait(60)
+    MemoryLedger()
+    Allowances(ring=lambda: None)
+    goes_on.set()
+    changing.join()
+    assert failures == []
