@@ -11,7 +11,7 @@ from apeiros_callbacks import Session
 from apeiros_callbacks.call import Call, Ending, OpenCall, Outcome
 from apeiros_callbacks.errors import Refused
 from apeiros_callbacks.reported.failure import handled_here
-from llama_index.callbacks.apeiros.streams import inner_of, unread_ending
+from llama_index.callbacks.apeiros.streams import inner_of, is_over, unread_ending
 from llama_index.callbacks.apeiros.waiting import may_wait
 
 if TYPE_CHECKING:
@@ -90,5 +90,7 @@ class Live:
         """How it ended when its generator is collected; None when an event says it."""
         if self.chunks:
             return None
-        was_read = self.inner is not None and self.inner() is None  # it ran to its end, and let go of it
-        return "cut" if was_read else self.unread
+        if self.inner is None:
+            return self.unread
+        inner = self.inner()
+        return "cut" if inner is None or is_over(inner) else self.unread  # it was read to its end

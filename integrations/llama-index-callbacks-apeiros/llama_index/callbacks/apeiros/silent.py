@@ -49,12 +49,10 @@ def record_silent_call(
     span.has_call = True
     for around in span.ancestors():
         around.has_call = True
+    if any(live.request.kind == "llm" for around in span.ancestors() for live in around.lives):
+        return  # a wrapper has opened it, and closes it
     request = silent_request(instance, span.args)
-    gate = next((around for around in span.ancestors() if around.lives), None)
-    if gate is not None and gate.lives[-1].request.kind == "llm":
-        calls.end(gate, silent_outcome(gate.lives[-1].call, result, error))
-    else:
-        calls.record(span, request, lambda call: silent_outcome(call, result, error))
+    calls.record(span, request, lambda call: silent_outcome(call, result, error))
 
 
 def silent_request(instance: BaseLLM, args: Mapping[str, Any]) -> Request:

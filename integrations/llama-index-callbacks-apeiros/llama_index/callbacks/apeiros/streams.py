@@ -10,7 +10,7 @@ from typing import Any
 
 from apeiros_callbacks.call import Ending
 
-__all__ = ["aclose_sources", "close_sources", "inner_of", "sources", "unread_ending"]
+__all__ = ["aclose_sources", "close_sources", "inner_of", "is_over", "sources", "unread_ending"]
 
 _DEEPEST = 6
 _CLIENTS = ("chat", "completions", "responses", "messages")
@@ -19,6 +19,11 @@ _CLIENTS = ("chat", "completions", "responses", "messages")
 def inner_of(generator: object) -> object | None:
     """The integration's own generator, inside of the one that LlamaIndex wraps around it."""
     return _variables(generator).get("f_return_val")
+
+
+def is_over(generator: object) -> bool:
+    """Whether a generator has ended."""
+    return getattr(generator, "gi_frame", None) is None and getattr(generator, "ag_frame", None) is None
 
 
 def unread_ending(generator: object) -> Ending:
