@@ -19,6 +19,7 @@ __all__ = [
     "checked_customer",
     "customer_of",
     "customer_scope",
+    "is_customer",
     "is_period_scope",
     "kind_of_period",
     "period_end",
@@ -165,6 +166,15 @@ def checked_customer(customer_id: object) -> str:
     if _PERIOD.search(customer_id):
         raise ConfigError(f"a customer's name must not end like a period, got {customer_id!r}")
     return customer_id
+
+
+def is_customer(customer_id: object) -> bool:
+    """Whether something can be a customer's name."""
+    try:
+        checked_customer(customer_id)
+    except ConfigError:
+        return False
+    return True
 
 
 def is_period_scope(scope: str) -> bool:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from apeiros_callbacks.caps import checked_customer
+from apeiros_callbacks.caps import checked_customer, is_customer
 from apeiros_callbacks.checked import instance
 from apeiros_callbacks.errors import ConfigError, UnknownCustomer
 from apeiros_callbacks.ledger import customers_ledger
@@ -65,7 +65,7 @@ def customer_of(given: Customer, metadata: Mapping[str, Any], session: Session) 
         return given
     try:
         name = given(metadata)
-        why = "" if isinstance(name, str) and name else f"gave {name!r}"
+        why = "" if is_customer(name) else f"gave {name!r}"
     except Exception as bug:  # noqa: BLE001 - a function of the user's
         name, why = None, f"failed with {type(bug).__name__}: {bug}"
     if not why:

@@ -131,7 +131,7 @@ def test_a_session_within_another_shares_its_budget(serve: Any) -> None:
 
 
 @pytest.mark.parametrize("how", ["invoke", "ainvoke"])
-@pytest.mark.parametrize("gives", [None, "", 7, "raise"])
+@pytest.mark.parametrize("gives", [None, "", 7, "acme/2026-11", "raise"])
 def test_a_customer_that_is_not_known_is_refused(serve: Any, how: str, gives: Any) -> None:
     def customer(metadata: Mapping[str, Any]) -> Any:
         return metadata["customer"] if gives == "raise" else gives
