@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
+from weakref import WeakSet
 
-from apeiros_callbacks.call import Call, OpenCall, Outcome
+from apeiros_callbacks.call import Call, Ending, OpenCall, Outcome
+from apeiros_callbacks.ending import before_end
 from apeiros_callbacks.entry import Entry
 from apeiros_callbacks.errors import GateFailed, Refused
 from apeiros_callbacks.gate import Gate, Passed
@@ -47,6 +49,7 @@ class Calls:
         self._clock = clock
         self._guards = tuple({watch.guard, accounts.guard})
         self._open: dict[str, OpenCall] = {}
+        _all.add(self)
 
     def __len__(self) -> int:
         return len(self._open)
@@ -104,6 +107,16 @@ class Calls:
             return None
         return self.close(call.id, outcome)
 
+    def close_all(self) -> None:
+        """Close what is open when the process ends, for what is known of it: nobody else will."""
+        for call_id, open_call in list(self._open.items()):
+            if open_call.call.kind == "tool":
+                outcome = Outcome(ending="answered", error=_ENDED)
+            else:
+                ending: Ending = "cut" if open_call.has_streamed else "lost"
+                outcome = Outcome(ending=ending, provisional=True, error=_ENDED)
+            self.close(call_id, outcome)
+
     def start_afresh(self) -> None:
         """Hold nothing: in a forked child, whose parent's calls are the parent's to close."""
         self._watch.guard.start_afresh()
@@ -126,3 +139,16 @@ class Calls:
         if first is not opened:
             self._accounts.release(passed.hold)
         return first
+
+
+_ENDED = "process ended"
+
+_all: WeakSet[Calls] = WeakSet()
+
+
+def _close_all() -> None:
+    for calls in list(_all):
+        calls.close_all()
+
+
+before_end("close", _close_all)

@@ -1,7 +1,7 @@
 """What is to be done before the process ends, in the order of its stages.
 
-Entries are written first, then those are told who watch a ledger, and then alerts are sent: each may bring
-about what comes after it.
+Open calls are closed first, then entries are written, then those are told who watch a ledger, and then
+alerts are sent: each may bring about what comes after it.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ import atexit
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable
 from typing import Literal, TypeAlias, get_args
 
-__all__ = ["Stage", "before_end", "ends_here"]
+__all__ = ["Stage", "before_end", "ends_here", "start_thread"]
 
 logger = logging.getLogger("apeiros_callbacks")
 
-Stage: TypeAlias = Literal["write", "tell", "send"]
+Stage: TypeAlias = Literal["close", "write", "tell", "send"]
 
 _steps: dict[Stage, list[Callable[[], object]]] = {stage: [] for stage in get_args(Stage)}
 _ended_in: int | None = None
@@ -39,6 +40,18 @@ def ends_here() -> None:
 
     _noted_in = os.getpid()
     Finalize(None, _end, exitpriority=0)
+
+
+def start_thread(thread: threading.Thread) -> None:
+    """Start a thread.
+
+    Raises:
+        RuntimeError: the interpreter is ending. The thread would never run, and Python 3.11 would wait for it
+            for ever; later versions raise this by themselves.
+    """
+    if sys.is_finalizing():
+        raise RuntimeError("no thread is started at the interpreter's end")
+    thread.start()
 
 
 def _end() -> None:

@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 
 from apeiros_callbacks.alerts.alert import Alert
 from apeiros_callbacks.alerts.destinations import Destination, NotSent
-from apeiros_callbacks.ending import before_end, ends_here
+from apeiros_callbacks.ending import before_end, ends_here, start_thread
 from apeiros_callbacks.errors import ApeirosError
 from apeiros_callbacks.forked import in_forked_child
 
@@ -113,7 +113,7 @@ class Outbox:
             if self._thread is None:
                 ends_here()
                 self._thread = threading.Thread(target=self._run, name="apeiros-alerts", daemon=True)
-                self._thread.start()
+                start_thread(self._thread)
         except RuntimeError:  # no more threads, at the interpreter's end: `finish` sends
             self._thread = None
             _without_thread.append(self)

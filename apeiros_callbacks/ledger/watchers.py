@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from queue import SimpleQueue
 
-from apeiros_callbacks.ending import before_end, ends_here
+from apeiros_callbacks.ending import before_end, ends_here, start_thread
 from apeiros_callbacks.money import from_nano
 
 __all__ = ["Watchers"]
@@ -53,7 +53,7 @@ class Watchers:
                 if self._thread is None:
                     ends_here()
                     self._thread = threading.Thread(target=self._run, name="apeiros-watch", daemon=True)
-                    self._thread.start()
+                    start_thread(self._thread)
             except RuntimeError:  # no more threads at the interpreter's end: `finish` tells them
                 self._thread = None
             finally:

@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from apeiros_callbacks.caps import is_period_scope
+from apeiros_callbacks.ending import start_thread
 from apeiros_callbacks.errors import LedgerError, LedgerUnavailable
 from apeiros_callbacks.ledger.allowances import Allowances
 from apeiros_callbacks.ledger.inbox import Flush, Inbox
@@ -139,7 +140,7 @@ class Writer:
             if self._thread is None:
                 self._before_start()
                 self._thread = threading.Thread(target=self._run, name="apeiros-ledger", daemon=True)
-                self._thread.start()
+                start_thread(self._thread)
         except RuntimeError as error:  # no more threads, for instance at the interpreter's end
             self._thread = None
             self._fails(error, self.inbox.flushes())
