@@ -45,7 +45,7 @@ class Team:
             id=f"call-{self._calls}",
             provider="anthropic" if model.startswith("claude") else "openai",
             model=model,
-            prompt=Prompt(marks, lambda _: Piece("x" * tokens[0] * 4)),
+            prompt=Prompt(marks, lambda _: Piece("", tokens[0])),  # the same with any tokenizer
             agent=agent,
             customer=customer,
         )

@@ -30,7 +30,7 @@ customer globex: $0.0503 of $0.05 in 2026-11, cap reached
 
 session nightly-report
   critical: budget_exceeded: budget of $0.50 for session nightly-report: $0.3860
-    spent; this call to gpt-4o needs about $0.1711. It was not sent. Raise it
+    spent; this call to gpt-4o needs about $0.1705. It was not sent. Raise it
     with session.raise_budget(to=…).
 session nightly-report
   notice: retry_loop ×2: the same prompt runs 4 times in a row. About $0.1810 of
@@ -59,14 +59,14 @@ time      #  agent       model         in  cached  out     cost    spent
 09:03:05  5  researcher  gpt-4o    40,000   8,000   50  $0.0905  $0.2955
 09:04:05  6  researcher  gpt-4o    40,000   8,000   50  $0.0905  $0.3860
   critical: budget_exceeded: budget of $0.50 for session nightly-report: $0.3860
-    spent; this call to gpt-4o needs about $0.1711. It was not sent. Raise it
+    spent; this call to gpt-4o needs about $0.1705. It was not sent. Raise it
     with session.raise_budget(to=…).
 """
 
 FINDINGS = """\
 09:05  session nightly-report
   critical: budget_exceeded: budget of $0.50 for session nightly-report: $0.3860
-    spent; this call to gpt-4o needs about $0.1711. It was not sent. Raise it
+    spent; this call to gpt-4o needs about $0.1705. It was not sent. Raise it
     with session.raise_budget(to=…).
 09:04  session nightly-report
   notice: retry_loop ×2: the same prompt runs 4 times in a row. About $0.1810 of
