@@ -32,7 +32,8 @@ from apeiros_callbacks.money import from_nano
 from tests.contract.servers import Server
 from tests.contract.spending import price_of
 
-EXAMPLES, STEPS = (100, 30) if os.environ.get("APEIROS_LONG") else (4, 15)
+LONG = bool(os.environ.get("APEIROS_LONG"))
+EXAMPLES, STEPS = (100, 30) if LONG else (4, 15)
 COSTS = (1, 700_001, 1_234_567, 9_999_991)
 LIMIT = 30_000_000
 
@@ -208,6 +209,8 @@ def test_a_ledger_is_as_the_model_says(kind: str, server: Server) -> None:
                 max_examples=EXAMPLES,
                 stateful_step_count=STEPS,
                 deadline=None,
+                derandomize=not LONG,
+                database=None,
                 suppress_health_check=list(HealthCheck),
             ),
         )
