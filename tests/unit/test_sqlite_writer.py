@@ -35,8 +35,13 @@ def ledger(path: Path) -> Iterator[Ledger]:
         yield opened
 
 
+_others: list[threading.Thread] = []
+"""Writers that tests of other files have left to the garbage collector."""
+
+
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:
+    _others[:] = [thread for thread in threading.enumerate() if thread.name == "apeiros-ledger"]
     yield
     gc.collect()
     until(lambda: not writer_threads())
@@ -47,7 +52,12 @@ def ids(ledger: Ledger) -> list[str]:
 
 
 def writer_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "apeiros-ledger"]
+    known = {id(thread) for thread in _others}
+    return [
+        thread
+        for thread in threading.enumerate()
+        if thread.name == "apeiros-ledger" and id(thread) not in known
+    ]
 
 
 # --- failing and recovering
