@@ -105,6 +105,9 @@ class Recorder:
             return None
         settled = self._settled(open_call, outcome)
         entry, need = settled
+        if open_call.entry is not None and _says_the_same(open_call.entry, entry):
+            open_call.state = "closed"
+            return None  # what was inferred is right: there is nothing to correct
         if open_call.entry is not None:
             entry, need = correction(open_call.entry, settled)
         else:
@@ -137,3 +140,11 @@ class Recorder:
         if whole and entry.kind != "tool" and outcome.usage is not None:
             self._estimator.learn(call, open_call.estimate, outcome.usage)
         self._watch.look_after(open_call, outcome, entry)
+
+
+def _says_the_same(inferred: Entry, seen: Entry) -> bool:
+    return (inferred.usage, inferred.amount, inferred.usage_certainty) == (
+        seen.usage,
+        seen.amount,
+        seen.usage_certainty,
+    )
