@@ -123,6 +123,8 @@ def model_for(name: str, wrapped: bool, outcome: str, server: ScriptedServer, ha
     return BudgetedLLM(model, handler, clamp=False) if wrapped else model
 
 
+# A chat engine reads its stream in a thread of its own, which raises what the caller is told once more.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize(("name", "wrapped", "title", "outcome"), cells())
 def test_a_cell(serve: Any, table: Any, name: str, wrapped: bool, title: str, outcome: str) -> None:
     way, reply = WAYS[title], reply_for(outcome)
