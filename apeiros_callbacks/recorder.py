@@ -103,17 +103,17 @@ class Recorder:
         open_call = self._provisional.pop(call_id)
         if open_call is None or outcome.ending == "unsent":
             return None
+        open_call.state = "closed"
         settled = self._settled(open_call, outcome)
         entry, need = settled
-        if open_call.entry is not None and _says_the_same(open_call.entry, entry):
-            open_call.state = "closed"
-            return None  # what was inferred is right: there is nothing to correct
-        if open_call.entry is not None:
-            entry, need = correction(open_call.entry, settled)
-        else:
+        inferred = open_call.entry
+        if inferred is None:
             self._attempts.set(call_id, open_call.attempt)
+        elif _says_the_same(inferred, entry):
+            return None  # there is nothing to correct
+        else:
+            entry, need = correction(inferred, settled)
         self._accounts.correct(open_call.accounts, need, entry.amount)
-        open_call.state = "closed"
         self._write(open_call, outcome, entry)
         return entry
 
