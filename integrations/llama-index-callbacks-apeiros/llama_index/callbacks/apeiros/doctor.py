@@ -69,8 +69,8 @@ def _model(server: ScriptedServer, name: str = "gpt-4o", **options: Any) -> Any:
 
 
 def _answers(**changes: Any) -> ScriptedServer:
-    told: dict[str, Any] = {"input_tokens": READ, "output_tokens": WRITTEN}
-    return ScriptedServer([Reply(**({"text": "ok"} | told | changes))])
+    told: dict[str, Any] = {"text": "ok", "input_tokens": READ, "output_tokens": WRITTEN}
+    return ScriptedServer([Reply(**(told | changes))])
 
 
 # Every way to call a model six times, within a budget that three calls fit.
@@ -137,9 +137,11 @@ def _query_engine(model: Any) -> None:
 
 
 def _agent(model: Any) -> None:
+    agent: Any = FunctionAgent(name="doctor", tools=[], llm=model, streaming=False)
+
     async def six() -> None:
         for _ in range(ATTEMPTS):
-            await FunctionAgent(name="doctor", tools=[], llm=model, streaming=False).run(user_msg=QUESTION)
+            await agent.run(user_msg=QUESTION)
 
     asyncio.run(six())
 
