@@ -7,6 +7,9 @@ public, nor their templates; a ratio of reported to counted tokens, kept between
 is counted, but for media. Output: the largest of the last answers of the same agent and model, or, before
 the first, the smaller of the declared maximum and 2,048 tokens.
 
+Counting takes longer than all else that is done for a call. While a budget has room for a thousand calls
+of the kind, `Estimator.rough` is enough: it takes one token for each byte of a message that was not counted.
+
 ``strict`` swaps the guess for a bound: a byte-level tokenizer never makes more tokens than there are
 UTF-8 bytes, and no answer is longer than the declared maximum.
 """
@@ -17,7 +20,7 @@ from typing import Final, NamedTuple
 
 from apeiros_callbacks.call import Call, Prompt
 from apeiros_callbacks.recent import Recent
-from apeiros_callbacks.tokens import Template, byte_bound, template_of, text_counter
+from apeiros_callbacks.tokens import Template, TokenCounter, byte_bound, template_of, text_counter
 from apeiros_callbacks.usage import Usage
 
 __all__ = ["COLD_OUTPUT_TOKENS", "Estimate", "Estimator", "bound_input", "count_answer"]
@@ -41,6 +44,8 @@ _ANCHORS = 4
 _ANSWERS = 8
 _COUNTED_MESSAGES = 20_000
 _WAYS_OF_COUNTING = 16
+_WELL_KNOWN = 8
+"""Reports that make a ratio, each a quarter of it, one that need not be learned further."""
 
 
 class Estimate(NamedTuple):
@@ -54,6 +59,13 @@ class Estimate(NamedTuple):
     """The rest but for media, as counted, before the ratio."""
     media_tokens: int = 0
     """The media in the rest."""
+    is_rough: bool = False
+    """Not all of the rest was counted, and there are rather fewer tokens than this says."""
+
+    @property
+    def tells_ratio(self) -> bool:
+        """What is reported for it shows how the model counts, and not how wrong a guess for media was."""
+        return not self.is_rough and self.counted_tokens > self.media_tokens
 
 
 class _Counted(NamedTuple):
@@ -63,6 +75,30 @@ class _Counted(NamedTuple):
     """Tokens of the encoding."""
     added: int
     media: int
+
+
+class _Parts(NamedTuple):
+    """The parts of prompts that were seen, by their marks."""
+
+    counted: dict[object, _Counted]
+    measured: dict[object, _Counted]
+    """Those that were not counted, with one token for each byte."""
+
+
+class _Way(NamedTuple):
+    """How the tokens of a model are counted."""
+
+    counter: TokenCounter
+    name: str
+    template: Template
+    parts: _Parts
+
+
+class _Ratio(NamedTuple):
+    """Tokens that a provider reports for one that is counted."""
+
+    value: float = 1.0
+    reports: int = 0
 
 
 class _Anchor(NamedTuple):
@@ -81,7 +117,12 @@ class _Lane:
 
     def learn(self, marks: tuple[int, ...], input_tokens: int) -> None:
         length = len(marks)
-        kept = [old for old in self.anchors if len(old.marks) != length or old.marks != marks]
+        last = marks[-1]  # most differ here, and only the same prompt nowhere
+        kept = [
+            old
+            for old in self.anchors
+            if old.marks[-1] != last or len(old.marks) != length or old.marks != marks
+        ]
         self.anchors = (_Anchor(marks, input_tokens), *kept[: _ANCHORS - 1])
 
     def longest_prefix(self, marks: tuple[int, ...]) -> _Anchor | None:
@@ -95,6 +136,9 @@ class _Lane:
         return best
 
 
+_UNKNOWN = _Ratio()
+
+
 class Estimator:
     """Guesses, and learns from what was reported. One for each session; its memory is bounded."""
 
@@ -102,9 +146,9 @@ class Estimator:
         self.strict = strict
         self._lanes: Recent[tuple[object, ...], _Lane] = Recent()
         self._answers: Recent[tuple[object, ...], tuple[int, ...]] = Recent()
-        self._ratios: Recent[tuple[str, str], float] = Recent()
-        self._counted: Recent[tuple[Template, str], dict[object, _Counted]] = Recent(_WAYS_OF_COUNTING)
-        """Parts of prompts by their marks, for each way of counting."""
+        self._ratios: Recent[tuple[str, str], _Ratio] = Recent()
+        self._parts: Recent[tuple[Template, str], _Parts] = Recent(_WAYS_OF_COUNTING)
+        self._ways: Recent[tuple[str, str], _Way] = Recent()
 
     def estimate(self, call: Call) -> Estimate:
         """Guess the tokens of a call; under ``strict``, bound them.
@@ -116,6 +160,19 @@ class Estimator:
             most = call.most_output
             output = self._output(call) if most is None else most
             return Estimate(bound_input(call.prompt), output, 0, 0)
+        return self._estimate(call, self._ratio(call).value, counts=True)
+
+    def rough(self, call: Call) -> Estimate | None:
+        """Estimate without counting: more than `estimate` would, by what is new in the prompt.
+
+        None where that is no use: under ``strict``, and before the model's ratio is known.
+        """
+        ratio = self._ratio(call)
+        if self.strict or ratio.reports < _WELL_KNOWN:
+            return None
+        return self._estimate(call, max(1.0, ratio.value), counts=False)
+
+    def _estimate(self, call: Call, ratio: float, *, counts: bool) -> Estimate:
         lane = self._lanes.get_or_make(_lane_key(call), _Lane)
         marks = call.prompt.marks
         anchor = lane.longest_prefix(marks)
@@ -123,9 +180,9 @@ class Estimator:
         known = 0 if anchor is None else anchor.input_tokens
         if first_new >= len(marks):
             return Estimate(known, self._output(call), known, 0)
-        counted, media = self._count(call, first_new)
-        ratio = self._ratios.get((call.provider, call.model)) or 1.0
-        return Estimate(known + round(counted * ratio) + media, self._output(call), known, counted, media)
+        counted, media, is_rough = self._count(call, first_new, counts=counts)
+        tokens = known + round(counted * ratio) + media
+        return Estimate(tokens, self._output(call), known, counted, media, is_rough)
 
     def learn(self, call: Call, estimate: Estimate | None, usage: Usage) -> None:
         """Remember what the provider reported for a call."""
@@ -138,15 +195,22 @@ class Estimator:
             lane = self._lanes.get_or_make(_lane_key(call), _Lane)
             lane.learn(marks, usage.input_tokens)
             # Of a part that is mostly media it is the guess for the media that is wrong, not the ratio.
-            if estimate is not None and estimate.counted_tokens > estimate.media_tokens:
+            if (
+                estimate is not None
+                and not estimate.is_rough
+                and estimate.counted_tokens > estimate.media_tokens
+            ):
                 beside = estimate.known_tokens + estimate.media_tokens
                 self._learn_ratio(call, usage.input_tokens - beside, estimate.counted_tokens)
 
     def _learn_ratio(self, call: Call, reported: int, counted: int) -> None:
         seen = min(_RATIO_HIGH, max(_RATIO_LOW, reported / counted))
-        key = (call.provider, call.model)
-        before = self._ratios.get(key)
-        self._ratios.set(key, seen if before is None else before + (seen - before) / 4)
+        value, reports = self._ratio(call)
+        value = value + (seen - value) / 4 if reports else seen
+        self._ratios.set((call.provider, call.model), _Ratio(value, reports + 1))
+
+    def _ratio(self, call: Call) -> _Ratio:
+        return self._ratios.get((call.provider, call.model)) or _UNKNOWN
 
     def _output(self, call: Call) -> int:
         answers = self._answers.get(_answer_key(call))
@@ -154,30 +218,47 @@ class Estimator:
         most = call.most_output
         return expected if most is None else min(expected, most)
 
-    def _count(self, call: Call, first: int) -> tuple[int, int]:
-        """The tokens of a prompt from a message on, and those of its media."""
+    def _count(self, call: Call, first: int, *, counts: bool) -> tuple[int, int, bool]:
+        """The tokens of a prompt from a message on, those of its media, and whether some are bytes."""
         prompt, marks = call.prompt, call.prompt.marks
-        counter, template = text_counter(call.provider, call.model), template_of(call.provider, call.model)
-        counted = self._counted.get_or_make((template, counter.name), dict)
+        way = self._way(call.provider, call.model)
+        counter, template = way.counter, way.template
+        known, measured = way.parts
         text = media = 0
         added = 0 if call.kind != "llm" else (0 if first else template.request)
+        is_rough = False
         for i in range(first, len(marks)):
             mark = marks[i]
             # Media are counted by the model, all else is the same for every model of the template.
-            found = counted.get(mark) or counted.get((call.provider, call.model, mark))
+            found = known.get(mark) or known.get((call.provider, call.model, mark))
+            if found is None and not counts:
+                is_rough = True
+                found = measured.get(mark) or measured.get((call.provider, call.model, mark))
             if found is None:
                 piece = prompt.piece(i)
                 read = piece.text if piece.read is None else piece.read
-                found = _Counted(counter.count(read), piece.added_tokens, piece.more_tokens)
-                if len(counted) >= _COUNTED_MESSAGES:
-                    counted.clear()
-                counted[(call.provider, call.model, mark) if piece.more_tokens else mark] = found
+                tokens = counter.count(read) if counts else byte_bound(read)
+                found = _Counted(tokens, piece.added_tokens, piece.more_tokens)
+                seen = known if counts else measured
+                if len(seen) >= _COUNTED_MESSAGES:
+                    seen.clear()
+                seen[(call.provider, call.model, mark) if piece.more_tokens else mark] = found
             text += found.text
             added += found.added
             media += found.media
         if call.kind == "llm":
             added += (len(marks) - first) * template.message
-        return round(text * counter.scale) + added, media
+        return round(text * counter.scale) + added, media, is_rough
+
+    def _way(self, provider: str, model: str) -> _Way:
+        way = self._ways.get((provider, model))
+        # An encoding that was loaded meanwhile counts from now on.
+        if way is None or way.name != way.counter.name:
+            counter, template = text_counter(provider, model), template_of(provider, model)
+            parts = self._parts.get_or_make((template, counter.name), lambda: _Parts({}, {}))
+            way = _Way(counter, counter.name, template, parts)
+            self._ways.set((provider, model), way)
+        return way
 
 
 def _lane_key(call: Call) -> tuple[object, ...]:

@@ -36,6 +36,9 @@ _COUNT_ONLY = {"llm": Need(0, 1)}
 _STEP_TOKENS = 256
 """A stream's hold grows by a quarter of its output, and by at least this many tokens."""
 
+_PLENTY = 1_000
+"""Calls that a budget has room for when what one of them needs must not be known well."""
+
 _ADVICE = {
     "usd": "Raise it with session.raise_budget(to=…).",
     "calls": "Raise it with session.raise_budget(to=Budget(calls=…)).",
@@ -91,6 +94,8 @@ class Gate:
         self._raises = watch.refuses_over_budget
         self._holder = Holder(accounts, lender, raises=self._raises, enforces=self._enforces)
         self._clock = clock
+        self._is_tight = False
+        """A call was seen that its budgets do not have plenty for; from then on prompts are counted."""
 
     def check(self, call: Call) -> Passed:
         """Hold what a call is expected to cost.
@@ -113,7 +118,8 @@ class Gate:
             need = Need(rates.plain_nano(0, 0) if rates else 0)
             scopes = scopes if need.nano else ()  # a tool without a price is never refused
         elif scopes:
-            estimate = self._estimator.estimate(call)
+            rough = None if self._is_tight or call.rung is not None else self._estimator.rough(call)
+            estimate = rough or self._estimator.estimate(call)
             try:
                 rates = self._rates(call, scopes)
             except UnknownPrice:
@@ -122,6 +128,10 @@ class Gate:
                     self._step_down(call, call.rung, why, scopes, estimate)
                 raise
             need = self._need(call, estimate, rates)
+            if estimate.is_rough and not _have_plenty(scopes, need):
+                self._is_tight = True
+                estimate = self._estimator.estimate(call)
+                need = self._need(call, estimate, rates)
         self._holder.lend(scopes, need, attempt)
         if call.rung is not None and not call.rung.is_last:
             why = self._why_not(call, call.rung, scopes, need, estimate, rates)
@@ -160,6 +170,8 @@ class Gate:
         step = max(_STEP_TOKENS, output // 4)
         if open_call.held_output - output >= step // 4:
             return  # there were fewer tokens than bytes, and plenty is left
+        if estimate.is_rough:
+            estimate = open_call.estimate = self._estimator.estimate(call)
         over = None
         for target in (output + step, output):
             if target <= open_call.held_output:
@@ -340,3 +352,18 @@ class Gate:
                 step=call.step,
             )
         )
+
+
+def _have_plenty(scopes: tuple[Account, ...], need: Need) -> bool:
+    """Whether there is so much left on every scope that a rough estimate of a call refuses no other."""
+    for scope in scopes:
+        limit = scope.limit
+        if limit is None:
+            continue
+        if limit.usd is not None and scope.left_nano < _PLENTY * need.nano:
+            return False
+        if limit.tokens is not None:
+            used = scope.spent.tokens + scope.held.tokens
+            if limit.tokens - used < _PLENTY * need.tokens:
+                return False
+    return True

@@ -112,7 +112,9 @@ def _usage(open_call: OpenCall, outcome: Outcome, estimator: Estimator) -> tuple
 
 def _counted(open_call: OpenCall, outcome: Outcome, estimator: Estimator) -> Usage:
     call = open_call.call
-    estimate = open_call.estimate or estimator.estimate(call)
+    estimate = open_call.estimate
+    if estimate is None or estimate.is_rough:
+        estimate = estimator.estimate(call)
     if outcome.output_tokens is not None:
         output = outcome.output_tokens
     elif open_call.has_streamed:

@@ -70,11 +70,18 @@ def _message_mark(message: BaseMessage) -> int:
     if content.__class__ is not str:
         content = _mark(content)
     mark: tuple[Any, ...] = (said("type"), content, said("tool_call_id"), said("name"))
-    if calls or said("invalid_tool_calls"):
-        mark = (*mark, _mark(calls), _mark(said("invalid_tool_calls")))
+    if calls:
+        mark = (*mark, *[_call_mark(call) for call in calls])
+    if wrong := said("invalid_tool_calls"):
+        mark = (*mark, _mark(wrong))
     if more and (more.get("refusal") or more.get("reasoning_content") or more.get("function_call")):
         mark = (*mark, *[_mark(more.get(name)) for name in _BESIDE])
     return hash(mark)
+
+
+def _call_mark(call: Any) -> int:
+    said = call.get
+    return hash((said("name"), said("id"), _mark(said("args"))))
 
 
 def _mark(value: Any) -> int:
