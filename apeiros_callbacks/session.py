@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TypeAlias, get_args
+from typing import NoReturn, TypeAlias, get_args
 
 from apeiros_callbacks.alerts import AlertTo
 from apeiros_callbacks.alerts.notices import Notices
@@ -428,6 +428,12 @@ class Session:
 
     def __deepcopy__(self, memo: object) -> Session:
         return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a session cannot be pickled: its budget would be spent twice. Give each process one of its own; "
+            "a cap that processes share is a customer's (customer=…, set_customer) on a ledger they share"
+        )
 
     def _repr_html_(self) -> str:
         return session_html(self)

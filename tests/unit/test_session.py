@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -264,6 +266,13 @@ def test_a_session_shows_itself() -> None:
     assert "<reader>" not in html
     assert repr(ours) == "<Session mine: $22.0000 of $100.0000 spent, 2 calls>"
     assert str(ours.findings) == "no findings"
+
+
+def test_a_session_is_not_pickled_and_says_what_to_do_instead() -> None:
+    ours = session()
+    assert copy.copy(ours) is copy.deepcopy(ours) is ours
+    with pytest.raises(TypeError, match="Give each process one of its own"):
+        pickle.dumps(ours)
 
 
 def test_totals_by_agent() -> None:
