@@ -23,6 +23,7 @@ from apeiros_callbacks import BudgetExceeded, Price, Session, UnknownPrice
 from apeiros_callbacks.errors import Unbounded
 from apeiros_callbacks.testing import Reply, Request
 from langchain_apeiros import ApeirosHandler
+from langchain_apeiros.live import Lives, Origin
 from tests.langchain.clients import client
 from tests.langchain.garbage import collect
 
@@ -46,6 +47,20 @@ class Raises(BaseCallbackHandler):
 
     def _fail(self, *args: Any, **kwargs: Any) -> None:
         raise RuntimeError("a neighbour failed")
+
+
+@pytest.mark.parametrize("where", ["put_first", "add"])
+def test_a_person_who_interrupts_a_start_leaves_nothing_held(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def interrupted(*args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    server, handler = serve(HELLO), handler_of()
+    monkeypatch.setattr(Origin if where == "put_first" else Lives, where, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        client("openai", server).invoke("hi", {"callbacks": [handler]})
+    assert (server.request_count, handler.session.open_holds, handler.session.entries()) == (0, 0, [])
 
 
 def failing_second(request: Request) -> Reply:

@@ -86,10 +86,13 @@ class Tracker:
         try:
             call = self._starts.call(run_id, parent, metadata, params, prompt, session)
             live = Live(session, self.admitted(call, session), sent)
+            live.lone = origin.put_first(self._handler)
+            self.lives.add(run_id, live, origin, task, batch_size)
         except Refused as refusal:
             raise self._refusal(refusal, run_id, origin) from refusal.__cause__
-        live.lone = origin.put_first(self._handler)
-        self.lives.add(run_id, live, origin, task, batch_size)
+        except BaseException:  # of a person who interrupts: nothing is sent
+            self._withdraw(run_id, session)
+            raise
 
     def open_tool(self, run_id: UUID, parent: UUID | None, name: str, metadata: Mapping[str, Any]) -> None:
         """Note that a tool starts; hold its price, where it has one.
@@ -107,9 +110,12 @@ class Tracker:
             return
         try:
             tool = self._starts.open_tool(run_id, parent, name, metadata, session)
+            self.lives.add(run_id, Live(session, tool), origin, running_task())
         except Refused as refusal:
             raise self._refusal(refusal, run_id, origin) from refusal.__cause__
-        self.lives.add(run_id, Live(session, tool), origin, running_task())
+        except BaseException:  # of a person who interrupts: nothing is run
+            self._withdraw(run_id, session)
+            raise
 
     def admitted(self, call: Call, session: Session) -> OpenCall:
         """Open a call; where a person is to be asked before it is refused, ask.
@@ -180,6 +186,11 @@ class Tracker:
             session.went_wrong("reading an answer", bug)
             ended = Outcome(ending="cut", error=type(bug).__name__)
         session.close_call(str(run_id) if live is None else live.open_call.call.id, ended)
+
+    def _withdraw(self, run_id: UUID, session: Session) -> None:
+        """Give back what is held for a run whose start was not told to the end."""
+        self.lives.pop(run_id)
+        session.close_call(str(run_id), Outcome(ending="unsent"))
 
     def _refusal(self, refusal: Refused, run_id: UUID, origin: Origin) -> Refused:
         """Take back what was opened for the run, by this handler and others of its kind: nothing is sent."""
