@@ -48,9 +48,26 @@ def settle(
     call = open_call.call
     usage, certainty = _usage(open_call, outcome, estimator)
     model = outcome.model or call.model
-    route = _Route.of(open_call)
     charge = _charge(open_call, outcome, usage, model, book)
-    entry = Entry(
+    entry = _line(open_call, outcome, session_id, now, model, usage, certainty, charge)
+    sent_calls = 1 if call.kind == "llm" and not outcome.cached else 0
+    nano = 0 if charge.amount is None else to_nano(charge.amount)
+    return Settled(entry, Need(nano, sent_calls, usage.input_tokens + usage.output_tokens))
+
+
+def _line(
+    open_call: OpenCall,
+    outcome: Outcome,
+    session_id: str,
+    now: datetime,
+    model: str,
+    usage: Usage,
+    certainty: UsageCertainty,
+    charge: Charge,
+) -> Entry:
+    call = open_call.call
+    route = _Route.of(open_call)
+    return Entry(
         id=call.id,
         attempt=open_call.attempt,
         kind=call.kind,
@@ -75,9 +92,6 @@ def settle(
         routed_to=route.went_to,
         routed_why=route.why,
     )
-    sent_calls = 1 if call.kind == "llm" and not outcome.cached else 0
-    nano = 0 if charge.amount is None else to_nano(charge.amount)
-    return Settled(entry, Need(nano, sent_calls, usage.input_tokens + usage.output_tokens))
 
 
 class _Route(NamedTuple):
@@ -178,30 +192,8 @@ def unresolved(open_call: OpenCall, outcome: Outcome, session_id: str, now: date
 
     What was held for it counts as spent, so that the budget stays safe; the amount is not known.
     """
-    call = open_call.call
-    route = _Route.of(open_call)
-    entry = Entry(
-        id=call.id,
-        attempt=open_call.attempt,
-        kind=call.kind,
-        session_id=session_id,
-        customer_id=call.customer,
-        agent=call.agent,
-        step=call.step,
-        provider=call.provider,
-        model=call.model,
-        requested_model=call.model,
-        usage=outcome.usage or _NOTHING,
-        amount=None,
-        usage_certainty="unresolved",
-        price_certainty="unpriced",
-        started_at=open_call.started_at,
-        ended_at=now,
-        error=outcome.error,
-        routed_from=route.came_from,
-        routed_to=route.went_to,
-        routed_why=route.why,
-    )
+    model, usage = open_call.call.model, outcome.usage or _NOTHING
+    entry = _line(open_call, outcome, session_id, now, model, usage, "unresolved", _UNPRICED)
     return Settled(entry, open_call.hold.need)
 
 
