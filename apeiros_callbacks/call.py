@@ -165,6 +165,7 @@ class OpenCall:
         "held_output",
         "hold",
         "is_followed",
+        "is_noted",
         "output_bytes",
         "output_counted",
         "output_pending",
@@ -172,7 +173,6 @@ class OpenCall:
         "routed_why",
         "started_at",
         "state",
-        "watched",
     )
 
     def __init__(
@@ -198,8 +198,8 @@ class OpenCall:
         """A handler counts its answer as it comes; a second one of the same session must not."""
         self.routed_why = ""
         """Why a router took a cheaper model."""
-        self.watched = False
-        """It was expected to pass a budget that is not enforced; that was noted."""
+        self.is_noted = False
+        """That it passes a budget was noted while it was open."""
         self.entry: Entry | None = None
         """The line that closed it."""
         # Of a stream: text that arrived and was not counted yet, and the tokens counted before it.

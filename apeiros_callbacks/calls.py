@@ -131,7 +131,7 @@ class Calls:
         try:
             attempt, now = self._recorder.next_attempt(call.id), self._clock()
             opened = OpenCall(call, attempt, passed.hold, passed.estimate, passed.rates, now, passed.accounts)
-            opened.watched, opened.routed_why = passed.over_budget, passed.routed_why
+            opened.is_noted, opened.routed_why = passed.over_budget, passed.routed_why
             first = self._open.setdefault(call.id, opened)
         except BaseException:  # also of a person who interrupts
             self._accounts.release(passed.hold)

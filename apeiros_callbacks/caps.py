@@ -11,11 +11,12 @@ from typing import Literal, TypeAlias, get_args
 from zoneinfo import ZoneInfo
 
 from apeiros_callbacks.errors import ConfigError
-from apeiros_callbacks.money import Dollars, exact_usd
+from apeiros_callbacks.money import Dollars, exact_usd, show_usd
 
 __all__ = [
     "Cap",
     "Period",
+    "checked_alert",
     "checked_customer",
     "customer_of",
     "customer_scope",
@@ -166,6 +167,20 @@ def checked_customer(customer_id: object) -> str:
     if _PERIOD.search(customer_id):
         raise ConfigError(f"a customer's name must not end like a period, got {customer_id!r}")
     return customer_id
+
+
+def checked_alert(alert_at: Decimal, usd: Decimal | None) -> Decimal:
+    """US dollars at which somebody is told, if that can come before the limit.
+
+    Raises:
+        ConfigError: it is more than the limit.
+    """
+    if usd is not None and alert_at > usd:
+        raise ConfigError(
+            f"alert_at is {show_usd(alert_at, 2)}, more than the limit of {show_usd(usd, 2)}: "
+            "nobody would be told before the limit is reached"
+        )
+    return alert_at
 
 
 def is_customer(customer_id: object) -> bool:

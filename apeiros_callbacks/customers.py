@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeAlias, overload
 from apeiros_callbacks.alerts import AlertTo
 from apeiros_callbacks.alerts.board import board_of
 from apeiros_callbacks.alerts.destinations import destinations_of
-from apeiros_callbacks.caps import Cap, Period, checked_customer, customer_scope
+from apeiros_callbacks.caps import Cap, Period, checked_alert, checked_customer, customer_scope
 from apeiros_callbacks.entry import Entry
 from apeiros_callbacks.errors import ConfigError
 from apeiros_callbacks.ledger import Ledger
@@ -86,6 +86,8 @@ def set_customer(
         timezone=timezone,
         plan_price=plan_price,
     )
+    if cap.alert_at is not None:
+        checked_alert(cap.alert_at, cap.usd)
     told = destinations_of(alerts)
     kept = kept_ledger(ledger)
     kept.set_cap(cap)

@@ -42,10 +42,17 @@ def _call_row(entry: Entry, number: int, spent: Decimal) -> tuple[str, ...]:
         )
     )
     model = {"tool": "↳ ", "correction": "± "}.get(entry.kind, "") + entry.model
-    cost = "cached" if entry.cached else ("" if _is_sure(entry) else "~") + show_usd(entry.amount)
+    return (str(number), entry.agent or "-", model, *tokens, _cost(entry), show_usd(spent))
+
+
+def _cost(entry: Entry) -> str:
     if entry.kind == "tool" and not entry.amount:
-        cost = ""
-    return (str(number), entry.agent or "-", model, *tokens, cost, show_usd(spent))
+        return ""
+    if entry.cached:
+        return "cached"
+    if entry.usage_certainty == "assumed" and entry.error and not entry.amount:
+        return "failed"
+    return ("" if _is_sure(entry) else "~") + show_usd(entry.amount)
 
 
 def _is_sure(entry: Entry) -> bool:
@@ -59,7 +66,8 @@ def call_rows(
 
     `before` is how many lines there were before these, and `spent` what they cost in US dollars.
 
-    A ``~`` marks a cost that is not certain: its usage or its price was not given.
+    A ``~`` marks a cost that is not certain: its usage or its price was not given. An answer from a cache is
+    ``cached`` in its place, a call that the provider answered with an error ``failed``: both cost nothing.
     """
     rows: list[tuple[str, ...]] = []
     for number, entry in enumerate(entries, start=before + 1):
@@ -140,6 +148,9 @@ def health_text(health: Health) -> str:
     return f"not certain: {'; '.join(found)}" if found else ""
 
 
+_SHOWN = Decimal("0.00005")
+
+
 def findings_text(findings: Sequence[Finding]) -> str:
     """Findings as text, a line each."""
     return "\n".join(
@@ -153,7 +164,8 @@ def _times(finding: Finding) -> str:
 
 
 def _wasted(finding: Finding) -> str:
-    return f" About {show_usd(finding.wasted)} of it wasted." if finding.wasted else ""
+    """What was wasted, where it is as much as a person is shown of an amount."""
+    return f" About {show_usd(finding.wasted)} of it wasted." if finding.wasted >= _SHOWN else ""
 
 
 class Findings(list["Finding"]):

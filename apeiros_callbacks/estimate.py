@@ -184,6 +184,10 @@ class Estimator:
         tokens = known + round(counted * ratio) + media
         return Estimate(tokens, self._output(call), known, counted, media, is_rough)
 
+    def is_cold(self, call: Call) -> bool:
+        """Whether the length of the answer is a guess that nothing supports: none was heard of this model."""
+        return not self.strict and self._answers.get(_answer_key(call)) is None
+
     def learn(self, call: Call, estimate: Estimate | None, usage: Usage) -> None:
         """Remember what the provider reported for a call."""
         key = _answer_key(call)

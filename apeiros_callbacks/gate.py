@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime
+from decimal import Decimal
 from functools import partial
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from apeiros_callbacks.errors import (
 )
 from apeiros_callbacks.estimate import Estimate, Estimator, count_answer
 from apeiros_callbacks.holding import Holder
+from apeiros_callbacks.money import from_nano
 from apeiros_callbacks.prices import PriceBook, Rates
 from apeiros_callbacks.routing import Rung
 from apeiros_callbacks.scopes import Account, Accounts, Hold, Need
@@ -138,8 +140,10 @@ class Gate:
             self._step_down(call, call.rung, why, scopes, estimate)
         self._judge_again(call, need)
         hold, over = self._holder.hold(scopes, need, call, attempt)
-        if over is not None and self._refuses(call, over, need, warns=hold is not None):
-            raise over
+        if over is not None:
+            hint = self._hint(call, over, estimate, rates)
+            if self._refuses(call, over, need, warns=hold is not None, hint=hint):
+                raise over
         if hold is None:  # a function of the user's lets it pass
             hold, _ = self._accounts.hold(scopes, need, force=True)
         if hold is None:
@@ -185,10 +189,11 @@ class Gate:
         if over is None:
             return
         if can_cut and self._refuses(call, over, open_call.hold.need, warns=has_grown):
+            open_call.is_noted = True
             raise over
-        if not can_cut and not open_call.watched:
+        if not can_cut and not open_call.is_noted:
             self._refuses(call, over, open_call.hold.need, goes_on=True, warns=has_grown)
-            open_call.watched = True
+            open_call.is_noted = True
         if open_call.held_output < output:  # nothing cuts it, or a function of the user's lets it pass
             self._accounts.extend(open_call.hold, need, force=True)
             open_call.held_output = output
@@ -317,6 +322,7 @@ class Gate:
         *,
         goes_on: bool = False,
         warns: bool = False,
+        hint: str = "",
     ) -> bool:
         """Note that a call passes a budget: its finding, its root run. True when it is refused for that.
 
@@ -326,8 +332,10 @@ class Gate:
             need: what it needs.
             goes_on: it is under way, and nothing can cut it.
             warns: the budget only warns, or nothing is enforced.
+            hint: what could be done beside raising the budget.
         """
-        refusal.advice = refusal.advice or _ADVICE.get(refusal.unit, "")
+        advice = refusal.advice or _ADVICE.get(refusal.unit, "")
+        refusal.advice = f"{hint} {advice}" if hint else advice
         refusal.was_sent = goes_on or warns
         action = self._watch.budget_exceeded(refusal, call)
         if not self._enforces:
@@ -337,6 +345,19 @@ class Gate:
             return False
         self._memory.refuse(call, refusal, need)
         return True
+
+    def _hint(self, call: Call, over: BudgetExceeded, estimate: Estimate | None, rates: Rates | None) -> str:
+        """Where it is a guess that the answer is long, and without that the call would fit, say so."""
+        if estimate is None or over.unit == "calls" or not self._estimator.is_cold(call):
+            return ""
+        read = self._need(call, estimate._replace(output_tokens=0), rates)
+        needed = from_nano(read.nano) if over.unit == "usd" else Decimal(read.tokens)
+        if not estimate.output_tokens or over.spent + over.held + needed > over.limit:
+            return ""
+        return (
+            f"An answer of {estimate.output_tokens:,} tokens is assumed, since {call.model} has not answered "
+            "here yet; with a smaller max_tokens it needs less."
+        )
 
     def _note_unenforced(self, refusal: Refused, call: Call) -> None:
         """Note what would have been refused, where budgets are only watched."""

@@ -165,7 +165,10 @@ def _name(agent: object) -> str:
 
 
 def _limit(agent: str, limit: Budget | Dollars) -> Budget:
-    found = Budget.of(limit)
+    try:
+        found = Budget.of(limit)
+    except InvalidBudget as wrong:
+        raise InvalidBudget(f"agent_budgets[{agent!r}]: {wrong}") from None
     if found is None:
         raise InvalidBudget(f"agent_budgets[{agent!r}] is None; leave it out for no limit")
     return found

@@ -19,7 +19,7 @@ from apeiros_callbacks.alerts import AlertTo
 from apeiros_callbacks.alerts.notices import Notices
 from apeiros_callbacks.call import NO_PROMPT, Call, OpenCall, Outcome
 from apeiros_callbacks.calls import Calls
-from apeiros_callbacks.caps import checked_customer
+from apeiros_callbacks.caps import checked_alert, checked_customer
 from apeiros_callbacks.checked import flag, instance
 from apeiros_callbacks.current import session_around
 from apeiros_callbacks.display import Findings, session_html, session_line, session_text
@@ -49,6 +49,14 @@ __all__ = ["Clock", "Session"]
 
 Clock: TypeAlias = Callable[[], datetime]
 """Gives the present time, with a time zone."""
+
+
+def _alert(alert_at: Dollars | None, limit: Budget | None) -> Decimal | None:
+    if alert_at is None:
+        return None
+    if limit is None or limit.usd is None:
+        raise ConfigError("alert_at is US dollars of a budget: set budget= too")
+    return checked_alert(exact_usd(alert_at, "alert_at"), limit.usd)
 
 
 def utc_now() -> datetime:
@@ -135,6 +143,8 @@ class Session:
         parent = session_around() if parent is None else parent
         if id is not None and not isinstance(id, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(f"id must be a str, got {id!r}: write str(id)")
+        if id is not None and not id.strip():
+            raise ConfigError("id must not be empty: leave it out for a random one")
         if parent is not None:
             instance(parent, Session, "parent")
         self.id = id or uuid.uuid4().hex[:12]
@@ -155,7 +165,7 @@ class Session:
             around=None if parent is None else parent._scoping,
             allowances=self._ledger.allowances,
             clock=clock,
-            alert_at=None if alert_at is None else exact_usd(alert_at, "alert_at"),
+            alert_at=_alert(alert_at, limit),
         )
         self._account = self._scoping.own
         self._notices: Notices = Notices(

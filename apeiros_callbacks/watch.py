@@ -96,8 +96,8 @@ class Watch:
             step = self._lanes.closed(call.lane, call.prompt.mark, entry, open_call.accounts)
             for detector in self._detectors:
                 finding = detector.closed(step)
-                if finding is None or (detector is self._exceeded and open_call.watched):
-                    continue  # that it passes the budget was noted before it was sent
+                if finding is None or (detector is self._exceeded and open_call.is_noted):
+                    continue
                 self._note(finding)
                 found.append(finding)
         for finding in found:

@@ -107,18 +107,21 @@ class Outbox:
             )
 
     def _start(self) -> None:
-        if self._thread is not None or not self._waiting or not self._starting.acquire(blocking=False):
-            return
-        try:
-            if self._thread is None:
-                ends_here()
-                self._thread = threading.Thread(target=self._run, name="apeiros-alerts", daemon=True)
-                start_thread(self._thread)
-        except RuntimeError:  # no more threads, at the interpreter's end: `finish` sends
-            self._thread = None
-            _without_thread.append(self)
-        finally:
-            self._starting.release()
+        # Again and again: the thread may be done before the lock is free, and who came meanwhile went away.
+        while self._thread is None and self._waiting and self._starting.acquire(blocking=False):
+            try:
+                if self._thread is None:
+                    ends_here()
+                    self._thread = threading.Thread(target=self._run, name="apeiros-alerts", daemon=True)
+                    start_thread(self._thread)
+            except RuntimeError:  # no more threads, at the interpreter's end: `finish` sends
+                self._thread = None
+                _without_thread.append(self)
+                return
+            finally:
+                self._starting.release()
+            if self._hurry.is_set():
+                return  # what it could not send in a hurry, another thread could not either
 
     def _run(self) -> None:
         retry = _FIRST_RETRY

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import sys
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from apeiros_callbacks.commands.asked import AsJson, LedgerUrl
 from apeiros_callbacks.commands.budget import budget
@@ -31,6 +32,17 @@ from apeiros_callbacks.commands.upkeep import check, correct, prune, repair, rep
 from apeiros_callbacks.errors import ApeirosError, ConfigError
 
 __all__ = ["app", "main"]
+
+
+class _Command(TyperCommand):
+    """A command whose ``--help`` does not seem to take a value."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """The option of every command."""
+        option: Any = super().get_help_option(ctx)
+        if option is not None:
+            option.metavar = ""
+        return option
 
 
 class _Commands(TyperGroup):
@@ -58,7 +70,7 @@ class _Commands(TyperGroup):
             said: Callable[[], str] | None = getattr(problem, "format_message", None)
             if said is None:
                 raise
-            code = _failed(f"{said().rstrip('.') or 'Something is missing'}.{_help_of(problem)}", WRONG)
+            code = _failed(f"{_sentence(said())}{_help_of(problem)}", WRONG)
         sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -66,6 +78,11 @@ def _failed(message: str, code: int) -> int:
     with suppress(BrokenPipeError):
         errors().print(message, style="red", soft_wrap=True)
     return code
+
+
+def _sentence(said: str) -> str:
+    said = said.rstrip(".") or "Something is missing"
+    return said if said.endswith("?") else f"{said}."
 
 
 def _help_of(problem: Exception) -> str:
@@ -108,6 +125,12 @@ def _today(
         stop(WRONG, f"Write --ledger and --json after the command: apeiros {context.invoked_subcommand} …")
 
 
+def _flowing(command: Callable[..., None]) -> str:
+    """A command's docstring, whose paragraphs are as wide as the terminal and not as the source."""
+    paragraphs = (inspect.getdoc(command) or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "What was spent": (sessions, show, customers, findings, tail, export),
     "Limits": (),
@@ -117,11 +140,12 @@ _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
 }
 for _panel, _commands in _PANELS.items():
     for _command in _commands:
-        app.command(rich_help_panel=_panel)(_command)
+        app.command(rich_help_panel=_panel, help=_flowing(_command), cls=_Command)(_command)
     if _panel == "Limits":
         app.add_typer(budget, name="budget", rich_help_panel=_panel)
         # What follows the script is the script's.
-        app.command(rich_help_panel=_panel, context_settings={"allow_interspersed_args": False})(run)
+        settings = {"allow_interspersed_args": False}
+        app.command(rich_help_panel=_panel, help=_flowing(run), cls=_Command, context_settings=settings)(run)
 
 
 def main() -> None:

@@ -42,6 +42,8 @@ class Asked:
     ledger: Ledger
     url: str
     """To show; holds no password."""
+    has_begun: bool = True
+    """There is such a ledger; this one is empty otherwise."""
 
     @property
     def is_empty_because(self) -> str:
@@ -89,7 +91,7 @@ def reading(given: str | None, *, create: bool = False) -> Generator[Asked]:
         if given:
             stop(CANNOT, f"There is no ledger at {options.path}.")
         if not create:
-            yield Asked(open_ledger(MEMORY), url)
+            yield Asked(open_ledger(MEMORY), url, has_begun=False)
             return
     with writing(given) as asked:
         yield asked

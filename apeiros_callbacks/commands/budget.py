@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from apeiros_callbacks.caps import Cap, Period, checked_customer, customer_scope
+from apeiros_callbacks.caps import Cap, Period, checked_alert, checked_customer, customer_scope
 from apeiros_callbacks.commands.asked import AsJson, LedgerUrl, reading, usd_of, writing
 from apeiros_callbacks.commands.customers import Standing, dollars, standing_data, standings
 from apeiros_callbacks.commands.output import OVER_BUDGET, WRONG, print_json, print_rows, say, stop
@@ -81,6 +81,8 @@ def set_budget(
             timezone=timezone or before.timezone,
             plan_price=before.plan_price if plan_price is None else plan_price,
         )
+        if cap.alert_at is not None:
+            checked_alert(cap.alert_at, cap.usd)
         asked.ledger.set_cap(cap)
         now = next(one for one in standings(asked.ledger) if one.customer == customer)
     if as_json:

@@ -19,7 +19,9 @@ _DISTRIBUTIONS = {"langchain": "langchain-apeiros", "llama-index": "llama-index-
 
 
 def demo(
-    framework: Annotated[str, typer.Option(help="langchain or llama-index.")] = "langchain",
+    framework: Annotated[
+        str | None, typer.Option(help="langchain or llama-index; the one that is installed, unless given.")
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(help="A real model, such as openai:gpt-5-nano, with its key in the environment."),
@@ -34,6 +36,8 @@ def demo(
     client.
     """
     adapters = {point.name: point for point in entry_points(group=ADAPTERS)}
+    if framework is None:
+        framework = next((name for name in _DISTRIBUTIONS if name in adapters), "langchain")
     if framework not in _DISTRIBUTIONS:
         stop(WRONG, f"There is no framework {framework!r}. The names are: {', '.join(_DISTRIBUTIONS)}.")
     point = adapters.get(framework)

@@ -17,7 +17,7 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from apeiros_callbacks.caps import customer_scope
 from apeiros_callbacks.commands.asked import LedgerUrl, Since, Until, reading
-from apeiros_callbacks.commands.output import WRONG, errors, stop
+from apeiros_callbacks.commands.output import CANNOT, WRONG, errors, stop
 from apeiros_callbacks.commands.records import CSV_COLUMNS, csv_row, entry_data
 from apeiros_callbacks.commands.sessions import SESSION
 from apeiros_callbacks.entry import Entry
@@ -94,6 +94,8 @@ def _opened(file: Path | None) -> Generator[TextIO]:
     if file is None:
         yield sys.stdout
         return
+    if not file.parent.is_dir():
+        stop(CANNOT, f"There is no folder {file.parent}.")
     part = file.with_name(f"{file.name}.part")
     try:
         with part.open("w", encoding="utf-8", newline="") as out:

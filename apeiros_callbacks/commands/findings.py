@@ -8,8 +8,9 @@ import typer
 
 from apeiros_callbacks.commands.asked import AsJson, LedgerUrl, Since, reading
 from apeiros_callbacks.commands.moments import short_time
-from apeiros_callbacks.commands.output import finding_lines, output, print_json, say
+from apeiros_callbacks.commands.output import WRONG, finding_lines, output, print_json, say, stop
 from apeiros_callbacks.commands.records import finding_data
+from apeiros_callbacks.detectors import DETECTOR_TYPES
 from apeiros_callbacks.layout import plain
 
 __all__ = ["findings"]
@@ -26,6 +27,8 @@ def findings(
     as_json: AsJson = False,
 ) -> None:
     """List what the detectors found, the latest first."""
+    if kind is not None and kind not in DETECTOR_TYPES:
+        stop(WRONG, f"There is no finding {kind!r}. The types are: {', '.join(DETECTOR_TYPES)}.")
     with reading(ledger) as asked:
         found = asked.ledger.findings(
             *([session] if session else []), since=since, most=None if kind else most

@@ -26,19 +26,20 @@ def prices(
     at: Annotated[
         datetime | None,
         typer.Option(
-            help="The price at this time in UTC; now, unless given.",
+            help="The price at this time in UTC, such as 2026-11-25; now, unless given.",
+            metavar="TIME",
             formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"],
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print JSON, amounts as text.")] = False,
     refresh: Annotated[
-        bool, typer.Option("--refresh", help="Download today's list, for this and every later run.")
+        bool, typer.Option("--refresh", metavar="", help="Download today's list, for later runs too.")
     ] = False,
     url: Annotated[
         str | None, typer.Option(help="With --refresh: where the list is; genai-prices' own, unless given.")
     ] = None,
     bundled: Annotated[
-        bool, typer.Option("--bundled", help="Go back to the list that genai-prices brings.")
+        bool, typer.Option("--bundled", metavar="", help="Go back to the list that genai-prices brings.")
     ] = False,
 ) -> None:
     """Show what a model is charged, or which price list is in use.

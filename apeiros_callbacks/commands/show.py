@@ -64,7 +64,8 @@ def show(
     if len(entries) < min(most, totals.entries):
         say(f"{earlier:,} earlier lines were pruned; they are counted", style="dim")
     elif earlier:
-        said = f"The last {len(entries):,} lines; all: apeiros show {plain(name)} --last {totals.entries}"
+        shown = "The last line" if len(entries) == 1 else f"The last {len(entries):,} lines"
+        said = f"{shown}; all: apeiros show {plain(name)} --last {totals.entries}"
         say(said, style="dim")
     say()
     for line in _timeline(totals, entries, findings, output().width):

@@ -58,11 +58,15 @@ def tail(
             said = "Nothing is recorded yet; waiting." if follow else asked.is_empty_because
             errors().print(said, soft_wrap=True)
         shown = _Shown(as_json)
-        shown.entries([line.entry for line in lines[len(lines) - most :]])
+        first = [line.entry for line in lines[max(0, len(lines) - most) :]]
+        shown.entries(first)
+        of_session = [session] if session else []
+        if first:
+            shown.findings(asked.ledger.findings(*of_session, since=first[0].started_at))
         while follow:
             time.sleep(_PAUSE)
             lines = _after(asked.ledger, scope, lines[-_OVERLAP:], shown)
-            shown.findings(asked.ledger.findings(*([session] if session else []), since=began))
+            shown.findings(asked.ledger.findings(*of_session, since=began))
 
 
 def _after(ledger: Ledger, scope: str | None, before: list[Line], shown: _Shown) -> list[Line]:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, TypeAlias
 
 import typer
 
 from apeiros_callbacks.caps import period_start
-from apeiros_callbacks.commands.asked import AsJson, LedgerUrl, reading, usd_of
-from apeiros_callbacks.commands.output import CANNOT, errors, print_json, say, stop, working
+from apeiros_callbacks.commands import moments
+from apeiros_callbacks.commands.asked import AsJson, Asked, LedgerUrl, reading, usd_of
+from apeiros_callbacks.commands.output import CANNOT, WRONG, errors, print_json, say, stop, working
 from apeiros_callbacks.commands.records import amount_text, entry_data
 from apeiros_callbacks.errors import ConfigError
 from apeiros_callbacks.layout import plain
-from apeiros_callbacks.ledger import Ledger
 from apeiros_callbacks.ledger.audit import Audit
 from apeiros_callbacks.money import show_usd
 
@@ -34,7 +34,7 @@ def check(ledger: LedgerUrl = None, as_json: AsJson = False) -> None:
 
     with reading(ledger) as asked, working("comparing …"):
         found = audit.check(asked.ledger)
-    _show(asked.ledger, found, as_json)
+    _show(asked, found, as_json)
 
 
 def repair(ledger: LedgerUrl = None, as_json: AsJson = False) -> None:
@@ -46,7 +46,7 @@ def repair(ledger: LedgerUrl = None, as_json: AsJson = False) -> None:
 
     with reading(ledger) as asked, working("rebuilding …"):
         found = audit.repair(asked.ledger)
-    _show(asked.ledger, found, as_json)
+    _show(asked, found, as_json)
 
 
 def prune(before: _Day, ledger: LedgerUrl = None, as_json: AsJson = False) -> None:
@@ -56,6 +56,8 @@ def prune(before: _Day, ledger: LedgerUrl = None, as_json: AsJson = False) -> No
     """
     from apeiros_callbacks.ledger import pruning
 
+    if before > moments.now() + timedelta(days=1):
+        stop(WRONG, f"{before:%Y-%m-%d} is to come. To remove today's entries too, give tomorrow.")
     with reading(ledger) as asked, working("removing …"):
         removed = pruning.prune(asked.ledger, before)
     if as_json:
@@ -117,18 +119,16 @@ def _change(amount: Decimal | None) -> str:
     return usd if usd.startswith("-") else f"+{usd}"
 
 
-def _show(ledger: Ledger, audit: Audit, as_json: bool) -> None:
+def _show(asked: Asked, audit: Audit, as_json: bool) -> None:
     if as_json:
-        print_json(_data(ledger, audit))
+        print_json(_data(asked, audit))
     else:
         _say(audit)
     if audit.problems:
         problems = "1 place" if len(audit.problems) == 1 else f"{len(audit.problems):,} places"
-        stop(
-            CANNOT, f'{ledger.url} contradicts itself in {problems}. "apeiros repair" rebuilds its counters.'
-        )
+        stop(CANNOT, f'{asked.url} contradicts itself in {problems}. "apeiros repair" rebuilds its counters.')
     if not as_json:
-        say(f"{ledger.url} is consistent")
+        say(f"{asked.url} is consistent" if asked.has_begun else asked.is_empty_because)
 
 
 def _say(audit: Audit) -> None:
@@ -146,9 +146,9 @@ def _say(audit: Audit) -> None:
         errors().print(plain(f"wrong: {problem}"), soft_wrap=True)
 
 
-def _data(ledger: Ledger, audit: Audit) -> dict[str, object]:
+def _data(asked: Asked, audit: Audit) -> dict[str, object]:
     return {
-        "ledger": ledger.url,
+        "ledger": asked.url,
         "consistent": not audit.problems,
         "problems": list(audit.problems),
         "unresolved": audit.unresolved,

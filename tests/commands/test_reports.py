@@ -196,6 +196,16 @@ class TestJson:
         lines = apeiros("tail", "--no-follow", "--last", "2", "--json").stdout.splitlines()
         assert [json.loads(line)["session_id"] for line in lines] == ["chat-globex-18"] * 2
 
+    @pytest.mark.parametrize("most", [14, 15, 16, 29, 1_000])
+    def test_a_tail_that_is_longer_than_what_there_is(self, apeiros: Apeiros, most: int) -> None:
+        lines = apeiros("tail", "--no-follow", "-n", str(most), "--json").stdout.splitlines()
+        told = [json.loads(line) for line in lines]
+        assert sum("amount" in line for line in told) == min(most, 15)
+        assert [line["finding"]["type"] for line in told if "finding" in line] == [
+            "retry_loop",
+            "budget_exceeded",
+        ]
+
 
 class TestSome:
     def test_sessions_since_a_time(self, apeiros: Apeiros) -> None:
@@ -327,6 +337,7 @@ class TestUpkeep:
         assert as_json(apeiros, "prune", "--before", "2026-11-26") == {"removed": 15}
         assert as_json(apeiros, "sessions")[2]["cost"] == "0.386"
         assert "6 earlier lines were pruned; they are counted" in shown(apeiros, "show", "nightly-report")
+        assert apeiros("prune", "--before", "2027-01").exit_code == 2
         wrong = apeiros("prune", "--before", "soon")
         assert (wrong.exit_code, wrong.stdout) == (2, "")
         assert len(wrong.stderr.splitlines()) == 1

@@ -19,6 +19,7 @@ import pytest
 from apeiros_callbacks import Budget, BudgetExceeded, ConfigError, Price, Session, Usage
 from apeiros_callbacks.alerts import Alert, Slack, Webhook, outbox
 from apeiros_callbacks.call import NO_PROMPT, Call, Outcome, Piece, Prompt
+from apeiros_callbacks.customers import set_customer
 from tests.contract.entries import until
 from tests.contract.processes import ROOT
 from tests.unit.alert_server import AlertServer
@@ -119,6 +120,25 @@ def test_both_when_one_call_passes_both(told: Told) -> None:
     until(lambda: told.levels == ["alert_at", "cap"])
 
 
+def test_an_alert_that_comes_while_the_thread_of_the_last_one_ends_is_sent(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, start = session(alerts=[told]), outbox.start_thread
+    spend(ours, 10)
+
+    def slow(thread: threading.Thread) -> None:
+        monkeypatch.setattr(outbox, "start_thread", start)
+        start(thread)
+        thread.join()  # it has sent the first one and is over, and the lock is not free yet
+        other = threading.Thread(target=spend, args=(ours, 20))
+        other.start()
+        other.join()
+
+    monkeypatch.setattr(outbox, "start_thread", slow)
+    spend(ours, 70)
+    until(lambda: told.levels == ["alert_at", "cap"])
+
+
 def test_at_an_amount_of_ones_own(told: Told) -> None:
     ours = session(alerts=[told], alert_at=Decimal("12.5"))
     spend(ours, 12)
@@ -126,13 +146,31 @@ def test_at_an_amount_of_ones_own(told: Told) -> None:
     until(lambda: [alert.threshold for alert in told.alerts] == [Decimal("12.5")])
 
 
-def test_an_amount_above_the_budget_leaves_the_budget(told: Told) -> None:
-    ours = session(alerts=[told], alert_at=150)
-    spend(ours, 100)
-    until(lambda: told.levels == ["cap"])
+def test_an_amount_above_a_lowered_budget_leaves_the_budget(told: Told) -> None:
+    ours = session(alerts=[told], alert_at=90)
+    ours.raise_budget(to=60)
     spend(ours, 60)
+    until(lambda: told.levels == ["cap"])
+    spend(ours, 40)
     all_sent(ours)
     assert told.levels == ["cap"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: Session(100, alert_at=150),
+        lambda: set_customer("acme", monthly=100, alert_at=150, ledger="memory:"),
+    ],
+)
+def test_an_amount_that_would_be_told_too_late(wrong: Callable[[], object]) -> None:
+    with pytest.raises(ConfigError, match=r"alert_at is \$150.00, more than the limit of \$100.00"):
+        wrong()
+
+
+def test_an_amount_without_a_budget() -> None:
+    with pytest.raises(ConfigError, match="set budget= too"):
+        Session(alert_at=150)
 
 
 def test_a_refused_call_says_that_the_budget_is_reached(told: Told) -> None:

@@ -268,6 +268,53 @@ def test_a_session_shows_itself() -> None:
     assert str(ours.findings) == "no findings"
 
 
+def test_a_first_call_that_is_refused_for_the_answer_it_may_get_says_so() -> None:
+    ours = Session(0.01)
+    model = {"provider": "openai", "model": "gpt-4o", "prompt": Prompt((1,), lambda _: Piece("hi"))}
+    with pytest.raises(BudgetExceeded, match=r"An answer of 2,048 tokens is assumed, since gpt-4o has not"):
+        ours.open_call(Call(id="a", **model))
+    opened = ours.open_call(Call(id="b", max_output_tokens=100, **model))
+    ours.close_call("b", answered(8, 500))
+    assert opened.estimate is not None
+    with pytest.raises(BudgetExceeded) as known:
+        ours.open_call(Call(id="c", **model))
+    assert "is assumed" not in str(known.value), "it is as long as the last one"
+
+
+def test_a_prompt_that_does_not_fit_is_not_put_down_to_its_answer() -> None:
+    with pytest.raises(BudgetExceeded) as long:
+        session(3).open_call(call(text="word " * 100, maximum=None))
+    assert "is assumed" not in str(long.value)
+
+
+def test_a_cut_stream_is_found_once() -> None:
+    ours = session(20)
+    opened = ours.open_call(call(maximum=10))
+    with pytest.raises(BudgetExceeded):
+        ours.grow_call(opened, "word " * 100)
+    ours.close_call("a", Outcome(ending="cut", error="BudgetExceeded"))
+    (finding,) = ours.findings
+    assert (finding.count, ours.spent > 20) == (1, True)
+    assert "the limit and was cut" in finding.message
+
+
+def test_a_name_that_is_empty_is_none() -> None:
+    with pytest.raises(ConfigError, match="leave it out for a random one"):
+        session(id=" ")
+
+
+def test_a_wrong_budget_of_an_agent_names_the_agent() -> None:
+    with pytest.raises(InvalidBudget, match=r"agent_budgets\['researcher'\]"):
+        session(agent_budgets={"researcher": -1})
+
+
+def test_a_call_that_failed_is_shown_as_failed() -> None:
+    ours = session()
+    ours.open_call(call())
+    ours.close_call("a", Outcome(ending="failed", error="AuthenticationError 401"))
+    assert str(ours).splitlines()[-1].split()[-2:] == ["failed", "$0.0000"]
+
+
 def test_a_session_is_not_pickled_and_says_what_to_do_instead() -> None:
     ours = session()
     assert copy.copy(ours) is copy.deepcopy(ours) is ours

@@ -11,6 +11,8 @@ from apeiros_callbacks.errors import BudgetExceeded, Refused
 
 __all__ = ["ask_for_more"]
 
+_NEEDED = 'on={…: "pause"} needs a LangGraph run with a checkpointer and a thread_id to wait for a person.'
+
 
 def ask_for_more(session: Session, refusal: Refused, root: str) -> None:
     """Interrupt the graph with what is refused; once it is resumed, follow the answer.
@@ -23,9 +25,10 @@ def ask_for_more(session: Session, refusal: Refused, root: str) -> None:
     """
     types: Any = sys.modules.get("langgraph.types")
     if types is None or not _can_wait():
-        refusal.add_note(
-            'on={…: "pause"} needs a LangGraph run with a checkpointer and a thread_id to wait for a person.'
-        )
+        if isinstance(refusal, BudgetExceeded):
+            refusal.advice = f"{refusal.advice} {_NEEDED}".lstrip()
+        else:
+            refusal.add_note(_NEEDED)
         raise refusal
     asked = {
         "type": "budget_exceeded" if isinstance(refusal, BudgetExceeded) else "finding",
