@@ -10,6 +10,7 @@ This package is the core and knows no framework; the adapters are ``langchain-ap
 
 from apeiros_callbacks.agent import ApeirosAgent
 from apeiros_callbacks.alerts import Alert, Slack, Webhook
+from apeiros_callbacks.caps import Cap
 from apeiros_callbacks.customers import customer_report, meter, set_customer
 from apeiros_callbacks.detectors import Detector, Finding
 from apeiros_callbacks.entry import Entry
@@ -17,9 +18,12 @@ from apeiros_callbacks.errors import (
     ApeirosError,
     BudgetExceeded,
     ConfigError,
+    LedgerDown,
     LedgerError,
     Refused,
     StoppedByFinding,
+    Unbounded,
+    UnknownCustomer,
     UnknownPrice,
 )
 from apeiros_callbacks.ledger import open_ledger
@@ -36,17 +40,21 @@ __all__ = [
     "ApeirosError",
     "Budget",
     "BudgetExceeded",
+    "Cap",
     "ConfigError",
     "Detector",
     "Entry",
     "Finding",
     "Ladder",
+    "LedgerDown",
     "LedgerError",
     "Price",
     "Refused",
     "Session",
     "Slack",
     "StoppedByFinding",
+    "Unbounded",
+    "UnknownCustomer",
     "UnknownPrice",
     "Usage",
     "Webhook",

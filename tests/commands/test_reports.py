@@ -134,8 +134,9 @@ def test_what_is_shown(apeiros: Apeiros, words: Sequence[str], expected: str) ->
 
 
 def test_the_readme_shows_what_is_shown(apeiros: Apeiros) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-    examples = re.findall(r"<!-- apeiros ?([^>]*?) -->\n```text\n(.*?)```", readme, re.DOTALL)
+    root = Path(__file__).parents[2]
+    pages = "".join((root / page).read_text("utf-8") for page in ("README.md", "docs/command.md"))
+    examples = re.findall(r"<!-- apeiros ?([^>]*?) -->\n```text\n(.*?)```", pages, re.DOTALL)
     assert len(examples) == 2
     for words, printed in examples:
         assert shown(apeiros, *words.split()) == printed

@@ -37,7 +37,10 @@ from langchain_apeiros.alternatives import LostChoiceWarning
 from tests.contract.entries import until
 from tests.unit.alert_server import AlertServer
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+PAGES = README + "".join((ROOT / "docs" / page).read_text() for page in ("customers.md", "command.md"))
+"""The README, and the pages that it hands over to."""
 LONG_QUESTION = "word " * 40_000
 TEN_CENTS = Reply("ok", input_tokens=40_000, output_tokens=50)
 """On gpt-4o, $0.1005."""
@@ -48,13 +51,13 @@ def python_blocks() -> list[str]:
 
 
 def python_after(marker: str) -> str:
-    found = re.search(rf"<!-- {marker} -->\n```python\n(.*?)```", README, re.DOTALL)
+    found = re.search(rf"<!-- {marker} -->\n```python\n(.*?)```", PAGES, re.DOTALL)
     assert found is not None
     return found[1]
 
 
 def output_after(marker: str) -> str:
-    found = re.search(rf"<!-- {marker} -->\n```text\n(.*?)```", README, re.DOTALL)
+    found = re.search(rf"<!-- {marker} -->\n```text\n(.*?)```", PAGES, re.DOTALL)
     assert found is not None
     return found[1]
 
@@ -206,6 +209,7 @@ def test_agents_have_ladders_of_their_own() -> None:
             "create_agent": create_agent,
             "ApeirosHandler": ApeirosHandler,
             "ApeirosMiddleware": ApeirosMiddleware,
+            "Ladder": apeiros.Ladder,
         }
         run("ladders", names)
         handler = names["handler"]
@@ -328,7 +332,7 @@ def test_alerts_are_sent_and_can_be_checked() -> None:
     assert slack.posts[0].json == {"text": message}
     post = webhook.posts[0]
     assert post.json["data"]["message"] == message
-    table = README.partition("A `Webhook` posts JSON")[2].partition("It is signed")[0]
+    table = PAGES.partition("A `Webhook` posts JSON")[2].partition("It is signed")[0]
     fields = " ".join(re.findall(r"^\| (.*?) \|", table, re.MULTILINE))
     assert post.json["data"].keys() == set(re.findall(r"`(\w+)`", fields))
     checks: dict[str, Any] = {"base64": base64, "hmac": hmac, "Mapping": Mapping, "secret": "s3cret"}
@@ -406,6 +410,15 @@ def test_a_budget_can_be_watched() -> None:
         assert server.request_count == 3
 
 
-def test_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
-        assert (Path(__file__).parents[2] / target).exists(), target
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/customers.md", "docs/command.md", "docs/many_machines.md"]
+)
+def test_links_lead_somewhere(page: str) -> None:
+    here = ROOT / page
+    for link in re.findall(r"\]\((?!http)([^)]+)\)", here.read_text()):
+        target, _, place = link.partition("#")
+        there = here.parent / target if target else here
+        assert there.exists(), link
+        titles = re.findall(r"^#+ (.*)", there.read_text(), re.MULTILINE) if place else []
+        places = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+        assert not place or place in places, link
