@@ -17,7 +17,7 @@ from langchain_core.outputs import LLMResult
 from apeiros_callbacks import Budget, Price, Session
 from apeiros_callbacks.alerts import AlertTo
 from apeiros_callbacks.call import Call, Ending, OpenCall, Outcome
-from apeiros_callbacks.display import session_html
+from apeiros_callbacks.display import session_html, session_line
 from apeiros_callbacks.errors import (
     ConfigError,
     Refused,
@@ -171,6 +171,9 @@ class ApeirosHandler(BaseCallbackHandler):
         self._runs = Runs()
         self._starts = Starts(self._runs, customer)
         self._tracker = Tracker(self, self._session_of, self._runs, self._starts, abort)
+
+    def __repr__(self) -> str:
+        return f"<ApeirosHandler {session_line(self.session)}>"
 
     def _repr_html_(self) -> str:
         return session_html(self.session)
