@@ -18,7 +18,7 @@ VERSIONED = tuple(
 )
 VERSIONED_LLAMA_INDEX = tuple(
     f"tests/llama_index/test_{name}.py"
-    for name in ("scenario", "recording", "placing", "wrapper", "embeddings", "blocking")
+    for name in ("scenario", "recording", "endings", "placing", "wrapper", "embeddings", "blocking")
 )
 OURS = ("-e.", "-eintegrations/langchain-apeiros")
 OURS_LLAMA_INDEX = ("-e.", "-eintegrations/llama-index-callbacks-apeiros")

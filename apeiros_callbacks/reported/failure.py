@@ -10,8 +10,8 @@ from typing import Any
 from apeiros_callbacks.reported.plain import count, mapping
 
 __all__ = [
-    "cancelled_before_sending", "error_name", "frames", "handled_here", "http_status", "never_connected",
-    "tracebacks", "was_sent",
+    "cancelled_before_sending", "error_name", "frames", "handled_here", "http_status", "never_written",
+    "tracebacks",
 ]  # fmt: skip
 
 # By name, in the causes of an error: httpx, httpx2, httpcore, requests, aiohttp and urllib3 agree on them.
@@ -60,13 +60,16 @@ def error_name(error: BaseException, status: int | None = None) -> str:
     return type(error).__name__ if status is None else f"{type(error).__name__} {status}"
 
 
-def never_connected(error: BaseException, around: int = 0) -> bool:
-    """Whether there was no connection to send anything over.
+def never_written(error: BaseException, around: int = 0) -> bool:
+    """Whether no request was written: there was no connection, or it failed before the request's body.
 
     Args:
         error: what was raised.
         around: what was being handled when the call started, by `handled_here`.
     """
+    sent = _was_sent(error, around)
+    if sent is not None:
+        return not sent
     return any(type(cause).__name__ in _NEVER_CONNECTED for cause in _causes(error, around))
 
 
@@ -84,32 +87,12 @@ def cancelled_before_sending(
         is_providers_own: whether a function, by its module and name, is the integration's own.
         around: what was being handled when the call started, by `handled_here`.
     """
-    sent = was_sent(error, around)
+    sent = _was_sent(error, around)
     if sent is not None:
         return not sent
     passed = [frame for trace in tracebacks(error, around) for frame in frames(trace)]
     asks = any(module.endswith(_PLATFORM) for module, _ in passed)
     return asks or not any(is_providers_own(module, function) for module, function in passed)
-
-
-def was_sent(error: BaseException, around: int = 0) -> bool | None:
-    """Whether the HTTP client had come to the body of a request; None where none of its requests failed.
-
-    All errors are asked: one that is raised while a connection is closed is in front of what ended it.
-
-    Args:
-        error: what was raised.
-        around: what was being handled when the call started, by `handled_here`.
-    """
-    http = [
-        function
-        for trace in tracebacks(error, around)
-        for module, function in frames(trace)
-        if module.startswith("httpcore")
-    ]
-    if any(function.startswith(_SENDING) for function in http):
-        return True
-    return False if any(function in _REQUESTING for function in http) else None
 
 
 def tracebacks(error: BaseException, around: int = 0) -> list[TracebackType]:
@@ -135,6 +118,26 @@ def _causes(error: BaseException, around: int) -> list[BaseException]:
         found.append(seen)
         seen = seen.__cause__ or seen.__context__
     return found
+
+
+def _was_sent(error: BaseException, around: int = 0) -> bool | None:
+    """Whether the HTTP client had come to the body of a request; None where none of its requests failed.
+
+    All errors are asked: one that is raised while a connection is closed is in front of what ended it.
+
+    Args:
+        error: what was raised.
+        around: what was being handled when the call started, by `handled_here`.
+    """
+    http = [
+        function
+        for trace in tracebacks(error, around)
+        for module, function in frames(trace)
+        if module.startswith("httpcore")
+    ]
+    if any(function.startswith(_SENDING) for function in http):
+        return True
+    return False if any(function in _REQUESTING for function in http) else None
 
 
 def _own_status(error: BaseException) -> int | None:

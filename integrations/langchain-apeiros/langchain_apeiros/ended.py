@@ -15,9 +15,8 @@ from apeiros_callbacks.reported.failure import (
     frames,
     handled_here,
     http_status,
-    never_connected,
+    never_written,
     tracebacks,
-    was_sent,
 )
 from apeiros_callbacks.reported.plain import mapping
 
@@ -58,11 +57,7 @@ def ending_of_error(
     if isinstance(error, asyncio.CancelledError):
         return _ending_of_cancel(error, around)
     status = _status(error, response)
-    if status is not None and status >= 400:
-        return "failed"
-    if never_connected(error, around):
-        return "failed"
-    if was_sent(error, around) is False:  # such as by a connection of a loop that is closed
+    if (status is not None and status >= 400) or never_written(error, around):
         return "failed"
     return "unsent" if _is_of_the_request(error) else "cut"
 

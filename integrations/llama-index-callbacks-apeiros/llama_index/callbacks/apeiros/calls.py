@@ -145,7 +145,8 @@ class Calls:
         while span.pending:
             request = span.pending.popleft()
             if request.kind == "rerank":  # nothing asks before it is sent
-                ended = Outcome(ending=ending_of_error(error, streaming=False), error=name_of_error(error))
+                ending = ending_of_error(error, streaming=False, around=span.around)
+                ended = Outcome(ending=ending, error=name_of_error(error))
                 self.record(span, request, functools.partial(_as_it_ended, ended))
 
     def span_here(self, name: str) -> Span:

@@ -11,7 +11,7 @@ from apeiros_callbacks.reported.failure import (
     error_name,
     frames,
     http_status,
-    never_connected,
+    never_written,
 )
 
 __all__ = ["ending_of_error", "name_of_error"]
@@ -47,7 +47,7 @@ def ending_of_error(error: BaseException, *, streaming: bool, around: int = 0) -
     if isinstance(error, asyncio.CancelledError):
         return "unsent" if cancelled_before_sending(error, _is_providers_own, around) else "cut"
     status = http_status(error)
-    if (status is not None and status >= 400) or never_connected(error, around):
+    if (status is not None and status >= 400) or never_written(error, around):
         return "failed"
     return "unsent" if _is_of_the_request(error) else "cut"
 

@@ -44,7 +44,7 @@ def record_silent_call(
     """Write the entry of a call of a model that sent something and said nothing."""
     if span.method not in _ASKS or getattr(instance, "is_apeiros", False) or _is_lazy(result):
         return
-    if error is not None and ending_of_error(error, streaming=False) == "unsent":
+    if error is not None and ending_of_error(error, streaming=False, around=span.around) == "unsent":
         return
     span.has_call = True
     for around in span.ancestors():
@@ -52,7 +52,7 @@ def record_silent_call(
     if any(live.request.kind == "llm" for around in span.ancestors() for live in around.lives):
         return  # a wrapper has opened it, and closes it
     request = silent_request(instance, span.args)
-    calls.record(span, request, lambda call: silent_outcome(call, result, error))
+    calls.record(span, request, lambda call: silent_outcome(call, result, error, span.around))
 
 
 def silent_request(instance: BaseLLM, args: Mapping[str, Any]) -> Request:
@@ -89,10 +89,20 @@ def _is_lazy(result: object) -> bool:
     return frame is not None and str(frame.f_globals.get("__name__")).startswith("llama_index.core.")
 
 
-def silent_outcome(call: Call, result: object, error: BaseException | None = None) -> Outcome:
-    """What is known of a call by what its method gave, or raised."""
+def silent_outcome(
+    call: Call, result: object, error: BaseException | None = None, around: int = 0
+) -> Outcome:
+    """What is known of a call by what its method gave, or raised.
+
+    Args:
+        call: the call.
+        result: what its method gave.
+        error: what it raised.
+        around: what was being handled when it started, by `handled_here`.
+    """
     if error is not None:
-        return Outcome(ending=ending_of_error(error, streaming=False), error=name_of_error(error))
+        ending = ending_of_error(error, streaming=False, around=around)
+        return Outcome(ending=ending, error=name_of_error(error))
     if isinstance(result, ChatResponse | CompletionResponse):
         return read_outcome(result, call)
     if isinstance(result, BaseModel):

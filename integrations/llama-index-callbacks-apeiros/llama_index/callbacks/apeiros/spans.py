@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from llama_index.core.base.llms.base import BaseLLM
 
 from apeiros_callbacks.recent import Recent
+from apeiros_callbacks.reported.failure import handled_here
 
 if TYPE_CHECKING:
     from llama_index.callbacks.apeiros.live import Live
@@ -31,8 +32,8 @@ class Span:
     """One call of a method that LlamaIndex reports, from its start; what comes inside may outlive it."""
 
     __slots__ = (
-        "agent", "args", "batches", "calls_made", "has_call", "id", "instance", "latest_agent", "lives",
-        "method", "owners", "parent", "pending", "root", "tags",
+        "agent", "args", "around", "batches", "calls_made", "has_call", "id", "instance", "latest_agent",
+        "lives", "method", "owners", "parent", "pending", "root", "tags",
     )  # fmt: skip
 
     def __init__(
@@ -50,6 +51,8 @@ class Span:
         self.instance = instance
         self.args = args
         self.tags = tags
+        self.around = handled_here()
+        """What was being handled when it started: not what ended it."""
         self.agent: str | None = None
         """Whose step it is."""
         self.latest_agent: str | None = None
