@@ -117,7 +117,7 @@ class Attempt:
                     finally:
                         is_over = True
                         close_sources(held)
-                yield self._stamped(piece)
+                yield self._piece(piece)
         finally:
             if not is_over:
                 held = sources(stream)
@@ -146,7 +146,7 @@ class Attempt:
                     finally:
                         is_over = True
                         await aclose_sources(held)
-                yield self._stamped(piece)
+                yield self._piece(piece)
         finally:
             if not is_over:
                 held = sources(stream)
@@ -159,6 +159,12 @@ class Attempt:
         pieces, self._claim.later = self._claim.later, [] if may_wait() else None
         for live, text in pieces or ():
             await waited(functools.partial(live.count, text), functools.partial(live.count, ""))
+
+    def _piece(self, piece: Any) -> Any:
+        if self._is_gated:
+            for live in self._span.lives:
+                live.chunks += 1  # from here on the stream's own end closes it
+        return self._stamped(piece)
 
     def _left(self) -> None:
         if self._is_gated:
