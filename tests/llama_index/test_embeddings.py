@@ -98,15 +98,69 @@ def test_an_error_of_the_provider_costs_nothing(serve: Any, how: str, wrapped: b
     assert "400" in (entry.error or "")
 
 
+WORKERS = pytest.mark.parametrize("workers", [None, 3], ids=["at once", "by workers"])
+
+
 @WRAPPED
-def test_a_batch_that_is_refused_does_not_free_the_one_before(serve: Any, wrapped: bool) -> None:
-    server = serve()
-    with ApeirosHandler(budget=25, prices=DOLLAR) as handler, pytest.raises(BudgetExceeded):
-        embed(model_of(wrapped, server, handler, embed_batch_size=2), "async batch")
+@WORKERS
+@pytest.mark.parametrize("stays", [False, True], ids=["the loop ends", "the loop goes on"])
+def test_a_batch_that_is_refused_leaves_the_one_before_to_its_own_end(
+    serve: Any, wrapped: bool, workers: int | None, stays: bool
+) -> None:
+    server = serve(Reply(delay=0.05))
+
+    async def refused(model: Any) -> int:
+        with pytest.raises(BudgetExceeded):
+            await model.aget_text_embedding_batch(TEXTS)
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        if stays:
+            await asyncio.gather(*others, return_exceptions=True)
+        return len(others)
+
+    with ApeirosHandler(budget=25, prices=DOLLAR) as handler:
+        options = {"embed_batch_size": 2, "num_workers": workers}
+        assert asyncio.run(refused(model_of(wrapped, server, handler, **options)))
     session = handler.session
-    assert len(session.entries()) >= 1
-    assert session.spent == sum(entry.amount or 0 for entry in session.entries()) <= 25
+    entries = session.entries()
+    assert len(entries) == server.request_count == stays, "the loop ends before there is a connection"
+    assert [entry.error for entry in entries] == [None] * stays
+    assert session.spent == sum(entry.amount or 0 for entry in entries) <= 25
     assert session.open_holds == 0
+
+
+@WRAPPED
+@WORKERS
+@pytest.mark.parametrize("outcome", ["ok", "error", "cancel", "cap before"])
+def test_batches_by_workers_are_an_entry_each(
+    serve: Any, wrapped: bool, workers: int | None, outcome: str
+) -> None:
+    replies = {"error": Reply(status=400, error="no", delay=0.2), "cancel": Reply(delay=30)}
+    server = serve(replies.get(outcome, Reply()))
+
+    async def ask(model: Any) -> None:
+        task = asyncio.ensure_future(model.aget_text_embedding_batch(TEXTS))
+        if outcome == "cancel":
+            await asyncio.to_thread(server.wait_for_requests, 3, 20)
+            task.cancel()
+        await task
+
+    with ApeirosHandler(budget=5 if outcome == "cap before" else 100_000, prices=DOLLAR) as handler:
+        options = {"embed_batch_size": 2, "num_workers": workers}
+        try:
+            asyncio.run(ask(model_of(wrapped, server, handler, **options)))
+        except BaseException as error:  # noqa: BLE001 - what the caller saw is what is tested
+            saw: str | None = type(error).__name__
+        else:
+            saw = None
+    entries = handler.session.entries()
+    assert len(entries) == server.request_count == (0 if outcome == "cap before" else 3)
+    assert handler.session.open_holds == handler.session.health.failures == 0
+    errors = {"error": "BadRequestError", "cancel": "CancelledError", "cap before": "BudgetExceeded"}
+    assert saw == errors.get(outcome)
+    if outcome == "error":
+        assert "BadRequestError 400" in {entry.error for entry in entries if entry.amount == 0}
+    else:
+        assert all(entry.amount for entry in entries)
 
 
 def test_an_index_is_built_and_asked_within_the_budget(serve: Any) -> None:

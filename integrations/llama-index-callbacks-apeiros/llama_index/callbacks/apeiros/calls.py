@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,11 +17,12 @@ from apeiros_callbacks.errors import Refused
 from apeiros_callbacks.forked import in_forked_child
 from apeiros_callbacks.settings import customer_of
 from llama_index.callbacks.apeiros.ended import ending_of_error, name_of_error
+from llama_index.callbacks.apeiros.fields import field
 from llama_index.callbacks.apeiros.guard import Guard
 from llama_index.callbacks.apeiros.live import Live
 from llama_index.callbacks.apeiros.placing import claim_here, owners
 from llama_index.callbacks.apeiros.requests import Request
-from llama_index.callbacks.apeiros.spans import Span, Spans
+from llama_index.callbacks.apeiros.spans import ASYNC_BATCH, Span, Spans
 from llama_index.callbacks.apeiros.usage import Answer, has_report, read_cut, read_outcome
 
 __all__ = ["Calls", "calls", "cut_outcome"]
@@ -56,22 +58,17 @@ class Calls:
                 self.finish(around, live, Outcome(ending="unsent"))
         span.pending.append(request)
 
-    def gate(self, span_id: str | None) -> None:
-        """Hold what is about to be sent, or refuse it. The guard asks, right before.
+    def gate(self, span_id: str | None) -> Callable[[], object] | None:
+        """What holds that which is about to be sent, or refuses it. The guard asks, right before.
 
-        Raises:
-            Refused: it is not to be sent.
+        It may be run again, where money is waited for.
         """
         span = self.span(span_id)
+        while span is not None and not span.pending and span.instance is None:
+            span = span.parent  # the workers of a batch are functions with spans of their own
         if span is None or not span.pending:
-            return
-        request = span.pending[0]
-        try:
-            self.open(span, request)
-        except Refused:
-            span.pending.remove(request)
-            raise
-        span.pending.remove(request)  # not before: where money is waited for, this runs again
+            return None
+        return functools.partial(self.open, span, span.pending.popleft())
 
     def open(self, span: Span, request: Request) -> Live | None:
         """Open a call in each session that it belongs to; None where it belongs to none.
@@ -90,6 +87,8 @@ class Calls:
             return None
         span.lives.append(live)
         self._busy[span.id] = span
+        if request.made_in is not None:
+            self._ends_with_task(span, live, request.made_in)
         if live.claim is not None:
             live.claim.opened(live)
         return live
@@ -133,21 +132,26 @@ class Calls:
         request = next((request for request in span.pending if request.texts == texts), None)
         if request is not None:
             span.pending.remove(request)
-            # An async batch with a cache asks no limiter (core 0.14); a single text that asks none was in it.
-            if span.method == "aget_text_embedding_batch":
+            # A single text that asks no limiter was in the cache.
+            if span.method == ASYNC_BATCH:
                 self.record(span, request, lambda _: Outcome(ending="answered"))
 
     def failed(self, span: Span, error: BaseException) -> None:
         """Release what was held, or settle what is known."""
         several = span.calls_made > 1
         for live in tuple(span.lives):
-            self.finish(span, live, self._read(live, lambda live: cut_outcome(live, error, several=several)))
-        while span.pending:
-            request = span.pending.popleft()
-            if request.kind == "rerank":  # nothing asks before it is sent
-                ending = ending_of_error(error, streaming=False, around=span.around)
-                ended = Outcome(ending=ending, error=name_of_error(error))
-                self.record(span, request, functools.partial(_as_it_ended, ended))
+            if not live.ends_apart:
+                # Where a task of its own took its error, this is the error.
+                others = several and not live.has_task
+                read = functools.partial(cut_outcome, error=error, several=others)
+                self.finish(span, live, self._read(live, read))
+        unasked = [request for request in span.pending if _asks_nobody(span, request)]
+        span.pending.clear()
+        for request in unasked:
+            ending = ending_of_error(error, streaming=False, around=span.around)
+            # Of several batches the error is one's; nobody knows whether the others were sent.
+            ended = Outcome(ending="lost" if len(unasked) > 1 else ending, error=name_of_error(error))
+            self.record(span, request, functools.partial(_as_it_ended, ended))
 
     def span_here(self, name: str) -> Span:
         """The span that this runs in; where there is none, a new one that is in no run."""
@@ -209,6 +213,28 @@ class Calls:
             )
             yield session, make
 
+    def _ends_with_task(self, span: Span, live: Live, made_in: int) -> None:
+        """Let a task end the call that is its own: each batch of several that one span has."""
+        task = asyncio.current_task()
+        if task is None or id(task) == made_in:
+            return
+        live.ends_apart = live.has_task = True
+        task.add_done_callback(functools.partial(self._task_ended, span, live))
+
+    def _task_ended(self, span: Span, live: Live, task: asyncio.Task[Any]) -> None:
+        try:
+            error = task.exception()
+        except asyncio.CancelledError as cancelled:
+            error = cancelled
+            is_taken = error.__traceback__ is None or error.__traceback__.tb_next is None
+            if is_taken and span.instance is not None:
+                live.ends_apart = False  # whoever awaits the task took its error, and ends the span with it
+                return
+        if error is None:
+            self.finish(span, live, Outcome(ending="answered"))
+        else:
+            self.finish(span, live, self._read(live, functools.partial(cut_outcome, error=error)))
+
     def _read(self, live: Live, read: Callable[[Live], Outcome]) -> Outcome:
         try:
             return read(live)
@@ -221,6 +247,13 @@ class Calls:
         ending = live.ending_of_gone()
         if ending is not None and live in span.lives:
             self.finish(span, live, Outcome(ending=ending, error="abandoned"))
+
+
+def _asks_nobody(span: Span, request: Request) -> bool:
+    """Whether it is sent without asking the guard: a reranker's, an async batch with a cache (core 0.14)."""
+    if request.kind == "embedding":
+        return span.method == ASYNC_BATCH and field(span.instance, "embeddings_cache") is not None
+    return request.kind == "rerank"
 
 
 def _as_it_ended(outcome: Outcome, call: Call) -> Outcome:

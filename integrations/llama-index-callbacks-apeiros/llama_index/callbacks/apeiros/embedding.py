@@ -115,7 +115,10 @@ class BudgetedEmbedding(BaseEmbedding):
     def _opened(self, texts: list[str]) -> tuple[Span, Live | None]:
         span = calls.span_here(self.class_name())
         with claiming(Claim(self._handler, None, None)):
-            return span, calls.open(span, embedding_request(self.embedding, texts))
+            live = calls.open(span, embedding_request(self.embedding, texts))
+        if live is not None:
+            live.ends_apart = True
+        return span, live
 
     @contextmanager
     def _counted(self, opened: tuple[Span, Live | None]) -> Generator[None]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.instrumentation.span import active_span_id
@@ -29,10 +28,13 @@ class Guard(BaseRateLimiter):
 
     Args:
         inner: the limiter that was there.
-        gate: is asked with the id of the span that is about to send; what it raises keeps it from that.
+        gate: is asked with the id of the span that is about to send; what it gives is run, and what that
+            raises keeps it from sending.
     """
 
-    def __init__(self, inner: BaseRateLimiter | None, gate: Callable[[str | None], None]) -> None:
+    def __init__(
+        self, inner: BaseRateLimiter | None, gate: Callable[[str | None], Callable[[], object] | None]
+    ) -> None:
         self.inner = inner
         self.gate = gate
         self.seen: weakref.WeakSet[ApeirosHandler] = weakref.WeakSet()
@@ -40,13 +42,17 @@ class Guard(BaseRateLimiter):
 
     def acquire(self, num_tokens: int = 0) -> None:
         """Let a request go, when the budget and the user's limiter do."""
-        self.gate(active_span_id.get())
+        step = self.gate(active_span_id.get())
+        if step is not None:
+            step()
         if self.inner is not None:
             self.inner.acquire(num_tokens)
 
     async def async_acquire(self, num_tokens: int = 0) -> None:
         """The same, on an event loop."""
-        await waited(partial(self.gate, active_span_id.get()))
+        step = self.gate(active_span_id.get())
+        if step is not None:
+            await waited(step)
         if self.inner is not None:
             await self.inner.async_acquire(num_tokens)
 

@@ -25,7 +25,10 @@ __all__ = ["Live"]
 class Live:
     """One call, open in one session or more."""
 
-    __slots__ = ("around", "chunks", "claim", "inner", "life", "opened", "request", "seen", "unread")
+    __slots__ = (
+        "around", "chunks", "claim", "ends_apart", "has_task", "inner", "life", "opened", "request", "seen",
+        "unread",
+    )  # fmt: skip
 
     def __init__(self, request: Request, claim: Claim | None) -> None:
         self.request = request
@@ -36,6 +39,10 @@ class Live:
         self.chunks = 0
         self.seen: Answer | None = None
         """The last chunk that carried a report of usage."""
+        self.ends_apart = False
+        """Not with its span, which may have several: its own task ends it, or who opened it."""
+        self.has_task = False
+        """A task is its own."""
         self.life: weakref.ref[Any] | None = None
         self.inner: weakref.ref[Any] | None = None
         self.unread: Ending = "lost"

@@ -37,7 +37,9 @@ class Request:
         cached: the prompt marks what its provider is to cache.
     """
 
-    __slots__ = ("cached", "id", "instance", "kind", "model", "options", "prompt", "provider", "texts")
+    __slots__ = (
+        "cached", "id", "instance", "kind", "made_in", "model", "options", "prompt", "provider", "texts",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -61,6 +63,8 @@ class Request:
         self.provider = provider_of(instance, self.model, known) if provider is None else provider
         self.id = ""
         """Its id in the ledger, from its first try on."""
+        self.made_in: int | None = None
+        """The identity of the task that says it, where others send it: a batch is sent in one of its own."""
         self.texts = texts
         """What is embedded."""
         self.cached = cached

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from llama_index.callbacks.apeiros.placing import Owner
     from llama_index.callbacks.apeiros.requests import Request
 
-__all__ = ["Span", "Spans"]
+__all__ = ["ASYNC_BATCH", "Span", "Spans"]
+
+ASYNC_BATCH = "aget_text_embedding_batch"
+"""The method whose batches are tasks of their own."""
 
 _MOST = 20_000
 _DEEPEST = 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from apeiros_callbacks.reported.plain import count, items
 from llama_index.callbacks.apeiros.calls import calls
 from llama_index.callbacks.apeiros.prompts import texts_prompt
 from llama_index.callbacks.apeiros.requests import Request
-from llama_index.callbacks.apeiros.spans import Span
+from llama_index.callbacks.apeiros.spans import ASYNC_BATCH, Span
 
 __all__ = ["batch_of", "embedding_request", "rerank_request", "tool_opens"]
 
@@ -59,7 +60,13 @@ def batch_of(span: Span, described: Mapping[str, Any]) -> Request | None:
     texts = list(items(args.get("texts")))[span.batches * size : (span.batches + 1) * size]
     span.batches += 1
     missing = _not_cached(getattr(span.instance, "embeddings_cache", None), texts)
-    return embedding_request(span.instance, texts, described, missing) if missing else None
+    if not missing:
+        return None
+    request = embedding_request(span.instance, texts, described, missing)
+    if span.method == ASYNC_BATCH:
+        task = asyncio.current_task()
+        request.made_in = None if task is None else id(task)
+    return request
 
 
 def _not_cached(cache: object, texts: list[str]) -> list[str]:
