@@ -17,14 +17,15 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
+from llama_index.core.storage.kvstore import SimpleKVStore
 
 from apeiros_callbacks import Price
 from apeiros_callbacks.testing import Reply, ScriptedServer
-from llama_index.callbacks.apeiros import ApeirosHandler, BudgetedLLM
-from tests.llama_index.clients import client
-from tests.llama_index.ways import WAYS, WORDS, Way, answer
+from llama_index.callbacks.apeiros import ApeirosHandler, BudgetedEmbedding, BudgetedLLM
+from tests.llama_index.clients import client, embedding
+from tests.llama_index.ways import EMBEDDINGS, WAYS, WORDS, Way, answer
 
-CLIENTS = ["openai", "anthropic", "responses"]
+CLIENTS = ["openai", "anthropic", "responses", "embeddings"]
 OUTCOMES = ["ok", "error", "cancel", "abandon", "cap before", "cap mid-stream"]
 A_DOLLAR_A_TOKEN = {"*": Price(input=1_000_000, output=1_000_000)}
 OF_RESPONSES = {
@@ -48,17 +49,36 @@ def impossible(name: str, way: Way, outcome: str, wrapped: bool) -> str:
     """Why there is no such cell; empty where there is one."""
     if outcome == "cancel" and not way.is_async:
         return "nothing can cancel a sync call"
-    if outcome == "abandon" and not way.streams:
-        return "nothing is read piece by piece"
-    if outcome == "cap mid-stream" and (way.structured or not (way.streams or way.in_pieces)):
+    if way.embeds:
+        return impossible_embedding(way, outcome, wrapped)
+    if outcome == "abandon" and not (way.streams or way.is_async):
+        return "nothing can leave a sync call"
+    if outcome == "cap mid-stream" and (
+        not (way.streams or way.in_pieces) or (way.structured and name == "anthropic")
+    ):
         return "the answer comes at once"
     if outcome == "cap mid-stream" and not wrapped:
         return "the handler alone cannot cut a stream"
     if way.structured and outcome == "cap before" and not wrapped and is_silent(name, way):
         return "LlamaIndex does not report it: only the wrapper refuses it"
-    if name != "anthropic" and outcome == "cancel" and way is WAYS["chat engine async stream"]:
+    if name != "anthropic" and outcome in {"cancel", "abandon"} and way is WAYS["chat engine async stream"]:
         return "what it has started reads on, in a thread of its own"
     return ""
+
+
+def impossible_embedding(way: Way, outcome: str, wrapped: bool) -> str:
+    if outcome == "abandon" and not way.is_async:
+        return "nothing can leave a sync call"
+    if outcome == "cap mid-stream":
+        return "the answer comes at once"
+    if is_in_the_dark(way) and outcome == "cap before" and not wrapped:
+        return "LlamaIndex asks no limiter: only the wrapper refuses it"
+    return ""
+
+
+def is_in_the_dark(way: Way) -> bool:
+    """Whether nothing tells the handler alone which requests are sent. Here all are, before any ends."""
+    return way is EMBEDDINGS["embed batch async cached"]
 
 
 def is_silent(name: str, way: Way) -> bool:
@@ -69,14 +89,18 @@ def cells() -> Iterator[Any]:
     everything = bool(os.environ.get("APEIROS_LONG"))
     for name in CLIENTS:
         for wrapped in (False, True):
-            for title, way in WAYS.items():
+            for title, way in (EMBEDDINGS if name == "embeddings" else WAYS).items():
                 for outcome in OUTCOMES:
                     if impossible(name, way, outcome, wrapped):
                         continue
                     # What the wrapper does itself, and of the third client what differs.
-                    if everything or (
-                        (not wrapped or outcome in {"ok", "cap before", "cap mid-stream"})
-                        and (name != "responses" or title in OF_RESPONSES)
+                    if (
+                        everything
+                        or (
+                            (not wrapped or outcome in {"ok", "cap before", "cap mid-stream"})
+                            and (name != "responses" or title in OF_RESPONSES)
+                        )
+                        or way.embeds
                     ):
                         shown = "wrapper" if wrapped else "handler"
                         yield pytest.param(
@@ -94,15 +118,20 @@ def table() -> Iterator[dict[Any, Cell]]:
         print(f"{name:10} {shown:8} {way:28} {outcome:15} {cell.requests} requests, {kinds}, {cell.saw}")
 
 
-def reply_for(outcome: str) -> Reply:
+def reply_for(way: Way, outcome: str) -> Reply:
     if outcome == "error":
-        return Reply(status=400, error="no")
-    if outcome == "cancel":
+        return Reply(status=400, error="no", delay=0.2 if is_in_the_dark(way) else 0)
+    if outcome == "cancel" or (outcome == "abandon" and not way.streams):
         return Reply("too late", delay=30)
     if outcome == "cap mid-stream":
         return Reply(["word " * 50] * 60, input_tokens=10, output_tokens=3000, chunk_delay=0.01)
     pause = 0.01 if outcome == "abandon" else 0
     return Reply(WORDS, input_tokens=10, output_tokens=60, chunk_delay=pause)
+
+
+def stop_for(way: Way, outcome: str) -> int | None:
+    """After how many pieces to leave; None to read all."""
+    return None if outcome != "abandon" else 1 if way.structured else 8
 
 
 def budget_for(outcome: str) -> float:
@@ -112,12 +141,23 @@ def budget_for(outcome: str) -> float:
 
 async def cancelled(way: Way, model: Any, server: ScriptedServer) -> None:
     running = asyncio.create_task(way.run(model, None))
-    await asyncio.to_thread(server.wait_for_requests, 1, 20)
+    await asyncio.to_thread(server.wait_for_requests, way.in_all if is_in_the_dark(way) else 1, 20)
     running.cancel()
     await running
 
 
-def model_for(name: str, wrapped: bool, outcome: str, server: ScriptedServer, handler: Any) -> Any:
+async def left(way: Way, model: Any, server: ScriptedServer) -> None:
+    """Go away while it is under way: the event loop ends it."""
+    running = asyncio.create_task(way.run(model, None))
+    await asyncio.to_thread(server.wait_for_requests, way.in_all if is_in_the_dark(way) else 1, 20)
+    assert not running.done()
+
+
+def model_for(name: str, way: Way, wrapped: bool, outcome: str, server: ScriptedServer, handler: Any) -> Any:
+    if way.embeds:
+        cache = SimpleKVStore() if way.cached else None
+        texts = embedding(server, embed_batch_size=2, embeddings_cache=cache)
+        return BudgetedEmbedding(texts, handler) if wrapped else texts
     options: dict[str, Any] = {"max_tokens": 20} if outcome in {"cap before", "cap mid-stream"} else {}
     model = client(name, server, **options)
     return BudgetedLLM(model, handler, clamp=False) if wrapped else model
@@ -127,16 +167,19 @@ def model_for(name: str, wrapped: bool, outcome: str, server: ScriptedServer, ha
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize(("name", "wrapped", "title", "outcome"), cells())
 def test_a_cell(serve: Any, table: Any, name: str, wrapped: bool, title: str, outcome: str) -> None:
-    way, reply = WAYS[title], reply_for(outcome)
-    server = serve((lambda request: answer(request, reply)) if outcome not in {"error", "cancel"} else reply)
+    way = (WAYS | EMBEDDINGS)[title]
+    reply = reply_for(way, outcome)
+    server = serve((lambda request: answer(request, reply)) if not reply.error and not reply.delay else reply)
     saw = "an answer"
     with ApeirosHandler(budget=budget_for(outcome), prices=A_DOLLAR_A_TOKEN) as handler:
-        model = model_for(name, wrapped, outcome, server, handler)
+        model = model_for(name, way, wrapped, outcome, server, handler)
         try:
             if outcome == "cancel":
                 asyncio.run(cancelled(way, model, server))
+            elif outcome == "abandon" and not way.streams:
+                asyncio.run(left(way, model, server))
             else:
-                result = way.run(model, 8 if outcome == "abandon" else None)
+                result = way.run(model, stop_for(way, outcome))
                 if way.is_async:
                     asyncio.run(result)
         except BaseException as error:  # noqa: BLE001 - what the caller saw is what is tested
@@ -145,9 +188,10 @@ def test_a_cell(serve: Any, table: Any, name: str, wrapped: bool, title: str, ou
     result = None
     if outcome in {"abandon", "cap mid-stream"}:
         gc.collect()
-    server.wait_until_idle()
     session = handler.session
     lines = [entry for entry in session.entries() if entry.kind != "tool"]
+    server.wait_for_requests(len(lines))
+    server.wait_until_idle()
     kinds = dict(Counter(line.usage_certainty for line in lines))
     cell = Cell(server.request_count, kinds, session.open_holds, saw)
     table[name, wrapped, title, outcome] = cell
@@ -156,7 +200,10 @@ def test_a_cell(serve: Any, table: Any, name: str, wrapped: bool, title: str, ou
     assert session.health.failures == 0
     assert sum(kinds.values()) == cell.requests, "an entry for each request, and no other"
     assert session.spent == sum(entry.amount or 0 for entry in session.entries())
-    check(cell, name, wrapped, way, outcome, server, session)
+    if way.embeds:
+        check_embedding(cell, way, outcome, session)
+    else:
+        check(cell, name, wrapped, way, outcome, server, session)
 
 
 def check(
@@ -184,4 +231,31 @@ def check(
         assert (cell.entries.get("estimated"), cell.saw) == (1, "BudgetExceeded")
         [*_, request] = server.requests
         assert request.disconnected, "the provider was told to stop"
-        assert request.chunks_sent < len(WORDS)
+        assert not request.finished
+        # The arguments of a tool call come in smaller pieces.
+        assert request.chunks_sent < (1_000 if way.structured else len(WORDS))
+
+
+def check_embedding(cell: Cell, way: Way, outcome: str, session: Any) -> None:
+    """Their usage is never reported. Of the requests of a batch in tasks, some may not have been sent."""
+    entries = session.entries()
+    if outcome == "ok":
+        assert cell == Cell(way.in_all, {"estimated": way.in_all}, 0, "an answer")
+    elif outcome == "error":
+        assert cell.saw == "BadRequestError"
+        assert 1 <= cell.requests <= (way.in_all if way.is_async else 1)
+        if cell.entries == {"unresolved": cell.requests}:
+            assert is_in_the_dark(way)
+            return
+        failed = [entry for entry in entries if entry.error == "BadRequestError 400"]
+        # One that fails ends the others, which may have been answered.
+        assert failed
+        assert {(entry.usage_certainty, entry.amount) for entry in failed} == {("assumed", 0)}
+        assert {entry.error for entry in entries if entry not in failed} <= {"CancelledError"}
+    elif outcome in {"cancel", "abandon"}:
+        assert cell.saw == ("CancelledError" if outcome == "cancel" else "an answer")
+        assert 1 <= cell.requests <= way.in_all
+        assert cell.entries in ({"estimated": cell.requests}, {"unresolved": cell.requests})
+        assert all(entry.amount for entry in entries)
+    else:
+        assert (cell.requests, cell.entries, cell.saw) == (0, {}, "BudgetExceeded")

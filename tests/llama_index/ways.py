@@ -19,6 +19,7 @@ from apeiros_callbacks.testing import Reply, Request, ToolCall
 
 PROMPT = "hello"
 WORDS = ["word "] * 60
+TEXTS = [f"Text number {i} is about a city." for i in range(5)]
 
 
 class Word(BaseModel):
@@ -43,6 +44,9 @@ class Way:
     in_all: int = 1
     """Calls of a run that goes well."""
     structured: bool = False
+    embeds: bool = False
+    cached: bool = False
+    """What was embedded before is not sent again."""
 
 
 def answer(request: Request, reply: Reply) -> Reply:
@@ -51,9 +55,10 @@ def answer(request: Request, reply: Reply) -> Reply:
     said = str(body.get("messages") or body.get("input"))
     tools = str(body.get("tools") or "")
     if "'Word'" in tools:
-        return replace(reply, text="", tool_calls=[ToolCall("Word", {"word": "x"})])
+        return replace(reply, text="", tool_calls=[ToolCall("Word", {"word": reply.full_text})])
     if "json_schema" in str(body):
-        return replace(reply, text='{"word": "x"}')
+        pieces = [reply.text] if isinstance(reply.text, str) else reply.text
+        return replace(reply, text=['{"word": "', *pieces, '"}'])
     if "Thought:" in said:  # ReActAgent
         pieces = [reply.text] if isinstance(reply.text, str) else reply.text
         return replace(
@@ -141,7 +146,7 @@ async def _astructured(model: Any, stop: int | None) -> Any:
 
 
 async def _astream_structured(model: Any, stop: int | None) -> Any:
-    return await _ataken(await model.astream_structured_predict(Word, template(), topic="x"), None)
+    return await _ataken(await model.astream_structured_predict(Word, template(), topic="x"), stop)
 
 
 async def _aquery(model: Any, stop: int | None) -> Any:
@@ -210,11 +215,11 @@ WAYS: dict[str, Way] = {
     ),
     "astructured_predict": Way(_astructured, is_async=True, structured=True),
     "stream_structured_predict": Way(
-        lambda model, stop: _taken(model.stream_structured_predict(Word, template(), topic="x"), None),
-        in_pieces=True,
+        lambda model, stop: _taken(model.stream_structured_predict(Word, template(), topic="x"), stop),
+        streams=True,
         structured=True,
     ),
-    "astream_structured_predict": Way(_astream_structured, is_async=True, in_pieces=True, structured=True),
+    "astream_structured_predict": Way(_astream_structured, is_async=True, streams=True, structured=True),
     "query engine": Way(lambda model, stop: index().as_query_engine(llm=model).query(PROMPT)),
     "query engine async": Way(_aquery, is_async=True),
     "query engine stream": Way(_query_stream, streams=True),
@@ -229,3 +234,45 @@ WAYS: dict[str, Way] = {
     "AgentWorkflow": Way(_agent_workflow, is_async=True, in_pieces=True, in_all=2),
     "workflow": Way(_workflow, is_async=True),
 }
+
+
+async def _query(model: Any, stop: int | None) -> Any:
+    return await model.aget_query_embedding(TEXTS[0])
+
+
+async def _text(model: Any, stop: int | None) -> Any:
+    return await model.aget_text_embedding(TEXTS[0])
+
+
+async def _batch(model: Any, stop: int | None) -> Any:
+    return await model.aget_text_embedding_batch(TEXTS)
+
+
+async def _text_twice(model: Any, stop: int | None) -> Any:
+    return [await _text(model, stop), await _text(model, stop)]
+
+
+async def _batch_twice(model: Any, stop: int | None) -> Any:
+    return [await _batch(model, stop), await _batch(model, stop)]
+
+
+EMBEDDINGS: dict[str, Way] = {
+    "embed query": Way(lambda model, stop: model.get_query_embedding(TEXTS[0]), embeds=True),
+    "embed text": Way(lambda model, stop: model.get_text_embedding(TEXTS[0]), embeds=True),
+    "embed batch": Way(lambda model, stop: model.get_text_embedding_batch(TEXTS), embeds=True, in_all=3),
+    "embed query async": Way(_query, is_async=True, embeds=True),
+    "embed text async": Way(_text, is_async=True, embeds=True),
+    "embed batch async": Way(_batch, is_async=True, embeds=True, in_all=3),
+    "embed text cached": Way(
+        lambda model, stop: [model.get_text_embedding(TEXTS[0]) for _ in range(2)], embeds=True, cached=True
+    ),
+    "embed batch cached": Way(
+        lambda model, stop: [model.get_text_embedding_batch(TEXTS) for _ in range(2)],
+        embeds=True,
+        cached=True,
+        in_all=3,
+    ),
+    "embed text async cached": Way(_text_twice, is_async=True, embeds=True, cached=True),
+    "embed batch async cached": Way(_batch_twice, is_async=True, embeds=True, cached=True, in_all=3),
+}
+"""Two texts are sent at once, so that a batch is three requests."""
