@@ -108,13 +108,14 @@ def ask(question: str) -> str:
 
 
 class Flow(Workflow):
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, asked: list[ChatMessage] | None = None) -> None:
         super().__init__(timeout=30)
         self._model = model
+        self._asked = asked or messages()
 
     @step
     async def only(self, ev: StartEvent) -> StopEvent:
-        return StopEvent(result=str(await self._model.achat(messages())))
+        return StopEvent(result=str(await self._model.achat(self._asked)))
 
 
 def template() -> PromptTemplate:
