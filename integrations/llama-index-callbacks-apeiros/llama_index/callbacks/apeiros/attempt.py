@@ -17,7 +17,7 @@ from apeiros_callbacks.settings import customer_of
 from llama_index.callbacks.apeiros.calls import calls
 from llama_index.callbacks.apeiros.delegates import asked_for_usage, clamped, request_of
 from llama_index.callbacks.apeiros.placing import claim_here
-from llama_index.callbacks.apeiros.routing import Claim, Step, claiming
+from llama_index.callbacks.apeiros.routing import Claim, Step
 from llama_index.callbacks.apeiros.silent import silent_outcome
 from llama_index.callbacks.apeiros.spans import Span
 from llama_index.callbacks.apeiros.streams import aclose_sources, close_sources, sources
@@ -27,6 +27,9 @@ __all__ = ["PLACE", "Attempt"]
 
 PLACE = "apeiros_model"
 """On an answer: which of the models gave it, and reads its tool calls."""
+
+
+_ANSWERS = (ChatResponse, CompletionResponse)
 
 
 class Attempt:
@@ -100,16 +103,19 @@ class Attempt:
     def read(self, stream: Any) -> Generator[Any, None, None]:
         """The pieces of a stream, until the budget is reached."""
         is_over = False
+        claim = self._claim
         try:
             while True:
-                with claiming(self._claim):
-                    try:
-                        piece = next(stream)
-                    except StopIteration:
-                        is_over = True
-                        return
-                if (stop := self._claim.stop) is not None:
-                    self._claim.stop = None
+                token = claim_here.set(claim)
+                try:
+                    piece = next(stream)
+                except StopIteration:
+                    is_over = True
+                    return
+                finally:
+                    claim_here.reset(token)
+                if (stop := claim.stop) is not None:
+                    claim.stop = None
                     held = sources(stream)
                     try:
                         stream.throw(stop)
@@ -128,17 +134,21 @@ class Attempt:
     async def aread(self, stream: Any) -> AsyncGenerator[Any, None]:
         """The same, on an event loop."""
         is_over = False
+        claim = self._claim
         try:
             while True:
-                with claiming(self._claim):
-                    try:
-                        piece = await anext(stream)
-                    except StopAsyncIteration:
-                        is_over = True
-                        return
-                await self._count()
-                if (stop := self._claim.stop) is not None:
-                    self._claim.stop = None
+                token = claim_here.set(claim)
+                try:
+                    piece = await anext(stream)
+                except StopAsyncIteration:
+                    is_over = True
+                    return
+                finally:
+                    claim_here.reset(token)
+                if claim.later:
+                    await self._count()
+                if (stop := claim.stop) is not None:
+                    claim.stop = None
                     held = sources(stream)
                     try:
                         await stream.athrow(stop)
@@ -156,7 +166,7 @@ class Attempt:
 
     async def _count(self) -> None:
         """Count the pieces that came, and let other tasks run while money is waited for."""
-        pieces, self._claim.later = self._claim.later, [] if may_wait() else None
+        pieces, self._claim.later = self._claim.later, []
         for live, text in pieces or ():
             await waited(functools.partial(live.count, text), functools.partial(live.count, ""))
 
@@ -171,7 +181,7 @@ class Attempt:
             calls.end(self._span, Outcome(ending="cut"))
 
     def _stamped(self, answer: Any) -> Any:
-        if isinstance(answer, ChatResponse | CompletionResponse):
+        if isinstance(answer, _ANSWERS):
             answer.additional_kwargs.setdefault(PLACE, self._step.place)
         return answer
 

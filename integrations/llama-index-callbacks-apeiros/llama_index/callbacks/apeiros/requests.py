@@ -117,12 +117,11 @@ class Request:
         """The largest maximum that is declared anywhere: which one wins differs from client to client."""
         if self.kind != "llm":
             return None
-        declared = [
-            _positive(value)
-            for name in MAXIMA
-            for value in (self.options.get(name), own.get(name), field(self.instance, name))
-        ]
-        return max((most for most in declared if most is not None), default=None)
+        found: list[object] = [field(self.instance, name) for name in MAXIMA]
+        for options in (self.options, own):
+            if options:
+                found.extend(map(options.get, MAXIMA))
+        return max((most for value in found if (most := _positive(value)) is not None), default=None)
 
 
 def _positive(value: object) -> int | None:

@@ -27,6 +27,7 @@ from apeiros_callbacks.reported.cost import reported_cost
 from apeiros_callbacks.reported.plain import mapping, text
 from apeiros_callbacks.reported.reading import Reading
 from apeiros_callbacks.reported.responses import read_usage, searches
+from llama_index.callbacks.apeiros.fields import field
 from llama_index.callbacks.apeiros.prompts import answer_text
 
 __all__ = ["Answer", "has_report", "read_cut", "read_outcome"]
@@ -147,8 +148,10 @@ def _part(value: object, name: str) -> object:
     """A part of an SDK's object or of plain data."""
     if value is None:
         return None
-    found = mapping(value)
-    return found.get(name) if found else getattr(value, name, None)
+    kind: Any = value.__class__
+    if kind is dict or issubclass(kind, Mapping):
+        return mapping(value).get(name)
+    return field(value, name)
 
 
 def _model(response: Answer | None) -> str | None:
