@@ -191,5 +191,6 @@ class Attempt:
             return model, args
         whom = functools.partial(customer_of, self._claim.handler.customer, self._span.tags, session)
         request = request_of(model, args)
+        self._claim.request = request
         call = request.call("", self._span, self._claim.agent, whom, self._claim.rung, session.gate_failed)
         return clamped(model, args, call.max_output_tokens, lambda: session.affordable_output(call))

@@ -36,8 +36,8 @@ from apeiros_callbacks.call import Outcome
 from llama_index.callbacks.apeiros.calls import calls
 from llama_index.callbacks.apeiros.chunks import chunk_text
 from llama_index.callbacks.apeiros.fields import field
-from llama_index.callbacks.apeiros.placing import is_watched
-from llama_index.callbacks.apeiros.prompts import chat_prompt, has_cache_marks, text_prompt
+from llama_index.callbacks.apeiros.placing import claim_here, is_watched
+from llama_index.callbacks.apeiros.prompts import chat_prompt, text_prompt
 from llama_index.callbacks.apeiros.requests import Request
 from llama_index.callbacks.apeiros.silent import record_silent_call
 from llama_index.callbacks.apeiros.spans import Span
@@ -91,7 +91,7 @@ class _Spans(BaseSpanHandler[BaseSpan]):
         try:
             span = calls.spans.enter(id_, parent_id, instance, bound_args, tags)
             if isinstance(instance, BaseLLM | BaseEmbedding):
-                if not getattr(instance, "is_apeiros", False):
+                if not field(instance, "is_apeiros"):
                     calls.guard(instance)
             elif isinstance(instance, BaseTool):
                 tool_opens(span, instance)
@@ -179,15 +179,14 @@ def _chat_starts(event: LLMChatStartEvent) -> None:
     if span is None:
         return
     messages, options = event.messages, event.additional_kwargs
-    own = field(span.instance, "tools")
-    read = {**options, "tools": [*own, *(options.get("tools") or [])]} if isinstance(own, list) else options
-    request = Request(
-        span.instance,
-        partial(chat_prompt, messages, read),
-        options,
-        event.model_dict,
-        cached=has_cache_marks(messages, options),
-    )
+    claim = claim_here.get()
+    request = None if claim is None else claim.taken(span.instance, messages, options)
+    if request is None:
+        own = field(span.instance, "tools")
+        added = options.get("tools") or []
+        read = {**options, "tools": [*own, *added]} if isinstance(own, list) else options
+        asks = partial(chat_prompt, messages, read)
+        request = Request(span.instance, asks, options, event.model_dict, messages=messages)
     calls.starts(span, request)
 
 
@@ -217,7 +216,7 @@ def _fails(event: ExceptionEvent) -> None:
 
 def _embedding_starts(event: EmbeddingStartEvent) -> None:
     span = _span_of(event)
-    if span is not None and not getattr(span.instance, "is_apeiros", False):
+    if span is not None and not field(span.instance, "is_apeiros"):
         batch = batch_of(span, event.model_dict)
         if batch is not None:
             calls.starts(span, batch)

@@ -43,7 +43,8 @@ def provider_of(instance: object, model: str, described: Mapping[str, Any]) -> s
     class_name = text(described.get("class_name")) or _class_name(instance)
     named = _OF_ANTHROPIC.get(type(field(instance, "_client")).__name__) or _named(kind, class_name)
     for name in _ADDRESSES:
-        if url := text(field(instance, name)):
+        url = field(instance, name)
+        if url and isinstance(url, str):
             return provider_at(named, model, url)
     return named
 

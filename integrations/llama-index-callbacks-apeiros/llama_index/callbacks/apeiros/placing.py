@@ -10,7 +10,7 @@ its agent's model; else, while ``instrument()`` is on, to the session that was s
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,6 +21,7 @@ from llama_index.core import Settings
 from apeiros_callbacks import Session
 from apeiros_callbacks.current import current_session
 from apeiros_callbacks.settings import Customer
+from llama_index.callbacks.apeiros.fields import field
 from llama_index.callbacks.apeiros.guard import Guard
 
 if TYPE_CHECKING:
@@ -105,7 +106,9 @@ def owners(instance: object, run: Sequence[Owner] = ()) -> Sequence[Owner]:
     return _distinct(found)
 
 
-def _distinct(handlers: Iterable[ApeirosHandler]) -> list[Owner]:
+def _distinct(handlers: Sequence[ApeirosHandler]) -> list[Owner]:
+    if len(handlers) == 1:
+        return [Owner(handlers[0].session, handlers[0].customer)]
     found: dict[int, Owner] = {}
     for handler in handlers:
         found.setdefault(id(handler.session), Owner(handler.session, handler.customer))
@@ -114,8 +117,8 @@ def _distinct(handlers: Iterable[ApeirosHandler]) -> list[Owner]:
 
 def _attached(instance: object) -> Iterator[ApeirosHandler]:
     """Handlers in the callback managers that a call reports to."""
-    guard = getattr(instance, "rate_limiter", None)
-    own = list(_among(getattr(instance, "callback_manager", None)))
+    guard = field(instance, "rate_limiter")
+    own = _among(field(instance, "callback_manager"))
     if isinstance(guard, Guard):
         for handler in own:
             guard.seen.add(handler)
@@ -135,10 +138,10 @@ def _of_settings() -> Any:
     return Settings._callback_manager  # pyright: ignore[reportPrivateUsage]
 
 
-def _among(manager: Any) -> Iterator[ApeirosHandler]:
-    for handler in () if manager is None else manager.handlers:
-        if getattr(handler, "is_apeiros", False):
-            yield handler
+def _among(manager: Any) -> list[ApeirosHandler]:
+    if manager is None:
+        return []
+    return [handler for handler in manager.handlers if getattr(handler, "is_apeiros", False)]
 
 
 def _unplaced() -> Iterator[ApeirosHandler]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import is_
 from typing import Any
+
+from llama_index.core.base.llms.types import ChatMessage
 
 from apeiros_callbacks.call import Call, Prompt
 from apeiros_callbacks.entry import EntryKind
@@ -11,7 +14,7 @@ from apeiros_callbacks.reported.plain import count, mapping, text
 from apeiros_callbacks.routing import Rung
 from llama_index.callbacks.apeiros.endpoints import model_of, provider_of
 from llama_index.callbacks.apeiros.fields import field
-from llama_index.callbacks.apeiros.prompts import text_prompt
+from llama_index.callbacks.apeiros.prompts import has_cache_marks, text_prompt
 from llama_index.callbacks.apeiros.spans import Span
 
 __all__ = ["MAXIMA", "Request"]
@@ -34,11 +37,12 @@ class Request:
         model: the model, where it is known better than by what `instance` says.
         provider: the same of whom it goes to.
         texts: what is embedded.
-        cached: the prompt marks what its provider is to cache.
+        messages: what a chat model is sent.
     """
 
     __slots__ = (
-        "cached", "id", "instance", "kind", "made_in", "model", "options", "prompt", "provider", "texts",
+        "_read", "id", "instance", "kind", "made_in", "messages", "model", "options", "prompt", "provider",
+        "texts",
     )  # fmt: skip
 
     def __init__(
@@ -52,7 +56,7 @@ class Request:
         model: str | None = None,
         provider: str | None = None,
         texts: Sequence[str] = (),
-        cached: bool = False,
+        messages: Sequence[ChatMessage] = (),
     ) -> None:
         self.instance = instance
         self.prompt = prompt
@@ -67,8 +71,24 @@ class Request:
         """The identity of the task that says it, where others send it: a batch is sent in one of its own."""
         self.texts = texts
         """What is embedded."""
-        self.cached = cached
-        """The prompt marks what is to be cached, so that what a stream says of its input is not all."""
+        self.messages = messages
+        """What a chat model is sent."""
+        self._read: Prompt | None = None
+
+    @property
+    def cached(self) -> bool:
+        """Whether it marks what is to be cached, so that what a stream says of its input is not all."""
+        return has_cache_marks(self.messages, self.options)
+
+    def is_of(self, instance: object, messages: Sequence[ChatMessage], options: Mapping[str, Any]) -> bool:
+        """Whether it is what a model is sent with these messages and options."""
+        mine = self.messages
+        return (
+            self.instance is instance
+            and len(mine) == len(messages) > 0
+            and all(map(is_, mine, messages))
+            and self.options == options
+        )
 
     def call(
         self,
@@ -89,11 +109,13 @@ class Request:
             rung: where on a ladder it is.
             failed: is told when the prompt cannot be read; it raises when that refuses the call.
         """
-        try:
-            prompt = self.prompt(self.provider, self.model)
-        except Exception as bug:  # noqa: BLE001 - a shape of message that we cannot read
-            failed(bug)
-            prompt = text_prompt("")
+        prompt = self._read
+        if prompt is None:
+            try:
+                prompt = self._read = self.prompt(self.provider, self.model)
+            except Exception as bug:  # noqa: BLE001 - a shape of message that we cannot read
+                failed(bug)
+                prompt = text_prompt("")
         tags = span.tags
         own = mapping(field(self.instance, "additional_kwargs"))
         thread = tags.get("thread_id")

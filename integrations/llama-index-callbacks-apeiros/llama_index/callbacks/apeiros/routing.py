@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms import LLM
 
 from apeiros_callbacks.errors import ConfigError, Refused
@@ -16,6 +17,7 @@ from llama_index.callbacks.apeiros.placing import claim_here
 if TYPE_CHECKING:
     from llama_index.callbacks.apeiros.handler import ApeirosHandler
     from llama_index.callbacks.apeiros.live import Live
+    from llama_index.callbacks.apeiros.requests import Request
 
 __all__ = ["Claim", "Step", "claiming", "steps_of"]
 
@@ -23,12 +25,14 @@ __all__ = ["Claim", "Step", "claiming", "steps_of"]
 class Claim:
     """Goes with each call of a wrapper: whose it is, and what is heard of it."""
 
-    __slots__ = ("agent", "handler", "later", "routed_why", "rung", "stop")
+    __slots__ = ("agent", "handler", "later", "request", "routed_why", "rung", "stop")
 
     def __init__(self, handler: ApeirosHandler, agent: str | None, rung: Rung | None) -> None:
         self.handler = handler
         self.agent = agent
         self.rung = rung
+        self.request: Request | None = None
+        """What the model will be sent, as far as it was read before."""
         self.later: list[tuple[Live, str]] | None = None
         """Pieces to be counted where money may be awaited; None: each is counted as it comes."""
         self.routed_why = ""
@@ -41,6 +45,13 @@ class Claim:
         for session, open_call in live.opened:
             if session is self.handler.session:
                 open_call.routed_why = self.routed_why = open_call.routed_why or self.routed_why
+
+    def taken(
+        self, instance: object, messages: Sequence[ChatMessage], options: Mapping[str, Any]
+    ) -> Request | None:
+        """What was read before of what is sent now, once; None where that is another."""
+        request, self.request = self.request, None
+        return request if request is not None and request.is_of(instance, messages, options) else None
 
     def stays(self) -> None:
         """Keep to this rung: what is made of the call cannot go to another model any more."""

@@ -20,6 +20,7 @@ from apeiros_callbacks.call import Call, Outcome, Prompt
 from apeiros_callbacks.reported.plain import count, items, mapping
 from llama_index.callbacks.apeiros.calls import calls
 from llama_index.callbacks.apeiros.ended import ending_of_error, name_of_error
+from llama_index.callbacks.apeiros.fields import field
 from llama_index.callbacks.apeiros.prompts import chat_prompt, text_prompt
 from llama_index.callbacks.apeiros.requests import Request
 from llama_index.callbacks.apeiros.spans import Span
@@ -42,7 +43,7 @@ def record_silent_call(
     span: Span, instance: BaseLLM, result: object, error: BaseException | None = None
 ) -> None:
     """Write the entry of a call of a model that sent something and said nothing."""
-    if span.method not in _ASKS or getattr(instance, "is_apeiros", False) or _is_lazy(result):
+    if span.method not in _ASKS or field(instance, "is_apeiros") or _is_lazy(result):
         return
     if error is not None and ending_of_error(error, streaming=False, around=span.around) == "unsent":
         return
