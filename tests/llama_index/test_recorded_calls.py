@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import statistics
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,9 +21,13 @@ from llama_index.core.base.llms.types import LLMMetadata
 from llama_index.llms.anthropic import Anthropic
 from llama_index.llms.openai import OpenAI, OpenAIResponses
 
+from apeiros_callbacks import Session
+from apeiros_callbacks.call import Call, OpenCall
+from apeiros_callbacks.estimate import bound_input
 from apeiros_callbacks.testing import Recorded, ScriptedServer
 from llama_index.callbacks.apeiros import ApeirosHandler
 from tests.langchain.recorded_truth import Truth, truth_of
+from tests.llama_index.recorded_messages import conversation
 from tests.llama_index.ways import messages
 from tests.recorded_calls import Record, no_call, recorded_calls, records
 
@@ -167,4 +172,61 @@ def test_the_ledger_agrees_with_the_providers() -> None:
     assert not amiss, "\n".join(amiss)
     assert {name: good[name] / count >= SHARES[name] for name, count in calls.items()} == dict.fromkeys(
         calls, True
+    )
+
+
+class Opened(Session):
+    """A session that keeps what it opened."""
+
+    def __init__(self) -> None:
+        super().__init__(budget=1_000_000, unknown_price="assume", ledger="memory:")
+        self.calls: list[OpenCall] = []
+
+    def open_call(self, call: Call) -> OpenCall:
+        opened = super().open_call(call)
+        self.calls.append(opened)
+        return opened
+
+
+def test_inputs_are_estimated_well_before_they_are_sent() -> None:
+    current: list[Recorded] = []
+    ratios: dict[str, list[float]] = defaultdict(list)
+    below: list[str] = []
+    with (
+        quiet(),
+        ScriptedServer(lambda _: current[0]) as server,
+        httpx.Client(transport=ToServer(server)) as http,
+    ):
+        for record in replayable():
+            truth = truth_of(record)
+            reported = truth.tokens.get("input_tokens") if truth else None
+            if not reported or not record.get("request"):
+                continue
+            try:
+                asked, options = conversation(api(record), record["request"])
+            except ValueError:  # LlamaIndex has no words for it
+                continue
+            current[:] = [Recorded.from_record(record)]
+            session, before = Opened(), server.request_count
+            with ApeirosHandler(session=session), contextlib.suppress(Exception):
+                model_for(record, server, http).chat(asked, **options)  # some fail over the answer
+            if server.request_count == before:
+                continue
+            (opened,) = session.calls
+            estimate, prompt = opened.estimate, opened.call.prompt
+            assert estimate is not None
+            ratios[f"{api(record)}{', tools' if prompt.has_tools else ''}"].append(
+                estimate.input_tokens / reported
+            )
+            # What a strict budget lets go on.
+            if not prompt.find_beyond() and bound_input(prompt) < reported:
+                below.append(f"line {record['line']}: {bound_input(prompt)} for {reported}")
+    print("estimated input to reported input: median, mean of what it is off")
+    for name, seen in sorted(ratios.items()):
+        off = statistics.mean(abs(ratio - 1) for ratio in seen)
+        print(f"{statistics.median(seen):>7.2f} {off:>7.2f} of {len(seen):>3}  {name}")
+    assert not below, "\n".join(["the bound is below what was reported:", *below])
+    assert len(ratios) == 6
+    assert {name: 0.8 <= statistics.median(seen) <= 1.25 for name, seen in ratios.items()} == dict.fromkeys(
+        ratios, True
     )

@@ -11,7 +11,6 @@ from llama_index.core.llms import LLM
 from llama_index.core.tools import BaseTool
 
 from apeiros_callbacks.reported.plain import count, mapping
-from llama_index.callbacks.apeiros.fields import field
 from llama_index.callbacks.apeiros.prompts import chat_prompt, text_prompt
 from llama_index.callbacks.apeiros.requests import MAXIMA, Request
 from llama_index.callbacks.apeiros.silent import silent_request
@@ -42,9 +41,7 @@ def request_of(model: LLM, args: Mapping[str, Any]) -> Request:
     tools: Sequence[BaseTool] = args.get("tools") or ()
     if tools:
         options["tools"] = [tool.metadata.to_openai_tool(skip_length_check=True) for tool in tools]
-    own = field(model, "tools")
-    read = {**options, "tools": [*own, *options.get("tools", ())]} if isinstance(own, list) else options
-    return Request(model, partial(chat_prompt, messages, read), options, messages=messages)
+    return Request(model, partial(chat_prompt, model, messages, options), options, messages=messages)
 
 
 _SENT = frozenset({"messages", "prompt", "tools", "user_msg", "chat_history"})

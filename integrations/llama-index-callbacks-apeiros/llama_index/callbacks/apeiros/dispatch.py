@@ -182,11 +182,8 @@ def _chat_starts(event: LLMChatStartEvent) -> None:
     claim = claim_here.get()
     request = None if claim is None else claim.taken(span.instance, messages, options)
     if request is None:
-        own = field(span.instance, "tools")
-        added = options.get("tools") or []
-        read = {**options, "tools": [*own, *added]} if isinstance(own, list) else options
-        asks = partial(chat_prompt, messages, read)
-        request = Request(span.instance, asks, options, event.model_dict, messages=messages)
+        prompt = partial(chat_prompt, span.instance, messages, options)
+        request = Request(span.instance, prompt, options, event.model_dict, messages=messages)
     calls.starts(span, request)
 
 

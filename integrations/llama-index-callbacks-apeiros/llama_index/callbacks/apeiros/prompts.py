@@ -10,41 +10,73 @@ from typing import Any, TypeAlias
 from llama_index.core.base.llms.types import ChatMessage
 
 from apeiros_callbacks.call import Piece, Prompt
+from apeiros_callbacks.parameters import beyond_the_request, described, parameters_piece
 from apeiros_callbacks.reported.plain import items, mapping, text
-from apeiros_callbacks.tokens import image_size, media_tokens
+from apeiros_callbacks.tokens import Template, image_size, inline_text, media_tokens, pdf_pages, template_of
+from llama_index.callbacks.apeiros.fields import field
 
 __all__ = ["answer_text", "chat_prompt", "has_cache_marks", "text_prompt", "texts_prompt"]
 
-_SCHEMAS = (
-    "tools", "functions", "response_format", "output_config", "output_format", "response_schema",
-    "instructions", "prediction", "system", "extra_body",
-)  # fmt: skip
-"""Options of a call that the provider reads as part of the input."""
-
-_BEYOND = ("previous_response_id", "conversation", "prompt", "container", "cached_content")
-"""Options by which the provider reads what it has stored."""
-
-# Tools that the caller runs: what they give comes with the next request.
-_OWN_TOOLS = ("function", "custom", "bash_", "text_editor_", "computer_", "memory_")
-
 
 def chat_prompt(
-    messages: Sequence[ChatMessage], options: Mapping[str, Any], provider: str, model: str
+    instance: object,
+    messages: Sequence[ChatMessage],
+    options: Mapping[str, Any],
+    provider: str,
+    model: str,
 ) -> Prompt:
-    """The prompt of a chat model: its tool schemas first, then its messages."""
+    """The prompt of a chat model: what its parameters add first, then its messages.
+
+    Args:
+        instance: the LlamaIndex model, which has parameters of its own.
+        messages: what it is sent.
+        options: the parameters of the call.
+        provider: whom it goes to.
+        model: the model's name.
+    """
     marks = [_mark(message) for message in messages]
-    media = partial(_media_tokens, provider=provider, model=model)
-    schemas = [options[name] for name in _SCHEMAS if options.get(name)]
-    beyond = partial(_beyond, messages, options)
-    if not schemas:
-        return Prompt(tuple(marks), lambda i: _piece(messages[i], media), find_beyond=beyond)
-    # One repr serves as mark and as text: schemas are the same objects, or equal, from call to call.
-    described = repr(schemas)
+    params = _parameters(instance, options)
+
+    def message_piece(i: int) -> Piece:
+        media = partial(_media_tokens, provider=provider, model=model)
+        template = template_of(provider, model)
+        past = template.forgets and any(later.role == "user" for later in messages[i + 1 :])
+        return _piece(messages[i], media, template, past=past)
+
+    beyond = partial(_beyond, messages, params)
+    asked = described(params)
+    if not asked:
+        return Prompt(tuple(marks), message_piece, find_beyond=beyond)
 
     def piece(i: int) -> Piece:
-        return Piece(described) if i == 0 else _piece(messages[i - 1], media)
+        return message_piece(i - 1) if i else parameters_piece(params, asked, provider, model)
 
-    return Prompt((hash(described), *marks), piece, has_tools=True, find_beyond=beyond)
+    return Prompt((hash(asked), *marks), piece, has_tools=True, find_beyond=beyond)
+
+
+# Fields of models by the parameters that they are sent as: of OpenAI's responses (llms-openai 0.8) and of
+# Anthropic (llms-anthropic 0.12). What a call says goes before, but for lists, which it adds to.
+_ONES = {
+    "thinking_dict": "thinking",
+    "instructions": "instructions",
+    "_previous_response_id": "previous_response_id",
+}
+_LISTS = {"tools": "tools", "built_in_tools": "tools", "mcp_servers": "mcp_servers"}
+
+
+def _parameters(instance: object, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The parameters of a request: the call's, and those that its model adds."""
+    own = mapping(field(instance, "additional_kwargs"))
+    params = {**own, **options} if own else options
+    for name, sent_as in _ONES.items():
+        value = field(instance, name)
+        if value and sent_as not in params:
+            params = {**params, sent_as: value}
+    for name, sent_as in _LISTS.items():
+        value = field(instance, name)
+        if value and isinstance(value, list):
+            params = {**params, sent_as: [*items(value), *items(params.get(sent_as))]}
+    return params
 
 
 def text_prompt(prompt: str) -> Prompt:
@@ -66,17 +98,15 @@ def has_cache_marks(messages: Sequence[ChatMessage], options: Mapping[str, Any])
 
 def answer_text(message: ChatMessage | None, answer: str) -> str:
     """All that an answer says, to be counted where the provider reported no usage."""
-    return answer if message is None else _piece(message, _no_media).text
+    return answer if message is None else _piece(message, _no_media, _PLAIN).text
 
 
-def _beyond(messages: Sequence[ChatMessage], options: Mapping[str, Any]) -> tuple[str, ...]:
+_PLAIN = Template()
+
+
+def _beyond(messages: Sequence[ChatMessage], params: Mapping[str, Any]) -> tuple[str, ...]:
     """What makes the provider read more than is sent: what it has stored, finds, or is pointed to."""
-    found = [name for name in _BEYOND if options.get(name)]
-    found.extend(
-        f"the tool {kind}"
-        for tool in items(options.get("tools"))
-        if (kind := text(mapping(tool).get("type"))) and not kind.startswith(_OWN_TOOLS)
-    )
+    found = list(beyond_the_request(params))
     for message in messages:
         found.extend(f"a part of the type {b.block_type}" for b in message.blocks if b.block_type in _LONG)
     return tuple(dict.fromkeys(found))
@@ -101,18 +131,28 @@ Media: TypeAlias = Callable[[str, Any], int]
 """The tokens of a block of some kind of media."""
 
 
-def _piece(message: ChatMessage, media: Media) -> Piece:
+def _piece(message: ChatMessage, media: Media, template: Template, *, past: bool = False) -> Piece:
     parts: list[str] = []
-    tokens = sum(_read_block(block, parts, media) for block in message.blocks)
-    more = message.additional_kwargs
-    has_calls = any(block.block_type == "tool_call" for block in message.blocks)
-    if calls := ([] if has_calls else items(more.get("tool_calls"))):
-        parts.extend(_described(call) for call in calls)
-    parts.extend(str(more[name]) for name in _ASIDE if more.get(name))
-    return Piece("\n".join(parts), tokens)
+    blocks, more = message.blocks, message.additional_kwargs
+    tokens = sum(_read_block(block, parts, media) for block in blocks)
+    call_id = text(more.get("tool_call_id")) if more else None
+    made = sum(block.block_type == "tool_call" for block in blocks)
+    if not (more or made or past):
+        return Piece("\n".join(parts), tokens)
+    said = [] if made else [_described(call) for call in items(more.get("tool_calls"))]
+    calls = made or len(said)
+    said.extend(str(more[name]) for name in _ASIDE if more.get(name))
+    sent = "\n".join([*parts, *said, *([call_id] if call_id else [])])
+    added = calls * template.call + (template.result if call_id else 0)
+    if past:
+        parts.clear()
+        for block in blocks:
+            if block.block_type != "thinking":
+                _read_block(block, parts, media)
+    return Piece(sent, tokens, "\n".join([*parts, *said]), added)
 
 
-_ASIDE = ("name", "tool_call_id", "function_call", "refusal", "reasoning_content")
+_ASIDE = ("name", "function_call", "refusal", "reasoning_content")
 
 
 def _described(call: object) -> str:
@@ -133,6 +173,8 @@ def _read_block(block: Any, parts: list[str], media: Media) -> int:
         given = block.tool_kwargs
         arguments = given if isinstance(given, str) else json.dumps(given, default=str, ensure_ascii=False)
         parts.append(f"{block.tool_name}{arguments}")
+    elif kind == "document" and (written := inline_text(block.document_mimetype or "", _data(block))):
+        parts.append(written)
     elif kind in {"image", "audio", "video", "document"}:
         return media(kind, block)
     elif kind == "citable":
@@ -148,11 +190,9 @@ def _read_block(block: Any, parts: list[str], media: Media) -> int:
 
 def _media_tokens(kind: str, block: Any, *, provider: str, model: str) -> int:
     """The documented estimate for an image, a sound, a film or a file; never its base64 length."""
-    held: object = getattr(block, "data" if kind == "document" else kind, None)
-    # LlamaIndex keeps media as base64, in bytes.
-    encoded = held.decode("ascii", "ignore") if isinstance(held, bytes) else ""
-    size = image_size(encoded) if kind == "image" and encoded else None
-    width, height = size or (None, None)
+    data = _data(block)
+    width, height = (image_size(data) if kind == "image" and data else None) or (None, None)
+    fps = getattr(block, "fps", None)
     return media_tokens(
         "file" if kind == "document" else kind,
         provider=provider,
@@ -160,8 +200,16 @@ def _media_tokens(kind: str, block: Any, *, provider: str, model: str) -> int:
         detail=text(getattr(block, "detail", None)),
         width=width,
         height=height,
-        size_bytes=len(encoded) * 3 // 4 if encoded else None,
+        size_bytes=len(data) * 3 // 4 if data else None,
+        pages=pdf_pages(data) if kind == "document" and data else None,
+        fps=fps if isinstance(fps, int | float) else None,
     )
+
+
+def _data(block: Any) -> str:
+    """What a block has of its medium: LlamaIndex keeps it as base64, in bytes."""
+    held: object = getattr(block, "data" if block.block_type == "document" else block.block_type, None)
+    return held.decode("ascii", "ignore") if isinstance(held, bytes) else ""
 
 
 def _no_media(kind: str, block: object) -> int:

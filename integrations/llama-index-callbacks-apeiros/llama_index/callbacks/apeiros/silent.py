@@ -73,7 +73,7 @@ def silent_request(instance: BaseLLM, args: Mapping[str, Any]) -> Request:
             messages = asked.format_messages(**mapping(args.get("prompt_args")))
         else:
             messages = list(items(args.get("messages")))
-        return chat_prompt(messages, options, provider, model)
+        return chat_prompt(instance, messages, options, provider, model)
 
     return Request(instance, prompt, options)
 
