@@ -199,11 +199,17 @@ class Gate:
             open_call.held_output = output
 
     def would_refuse(self, call: Call) -> BudgetExceeded | None:
-        """What `check` would refuse a call with now, for want of money. Nothing is held or noted."""
+        """What `check` would refuse a call with now, for want of money. Nothing is held or noted.
+
+        None where it would refuse it for another reason.
+        """
         scopes = tuple([account for account in self._scoping.accounts(call) if account.limit is not None])
         if not scopes:
             return None
-        need = self._need(call, self._estimator.estimate(call), self._rates(call, scopes))
+        try:
+            need = self._need(call, self._estimator.estimate(call), self._listed(call))
+        except Unbounded:
+            return None
         return self._accounts.lack(scopes, need, model=call.model, trusting=True)
 
     def affordable_output(self, call: Call) -> int | None:
@@ -214,7 +220,7 @@ class Gate:
         scopes = [account for account in self._scoping.accounts(call) if account.limit_nano is not None]
         if not scopes:
             return None
-        rates = self._rates(call, tuple(scopes))
+        rates = self._listed(call)
         if rates is None:
             return None
         tokens = self._estimator.estimate(call).input_tokens
@@ -243,9 +249,12 @@ class Gate:
             nano = rates.bound_nano(*tokens)
         return Need(nano, 1 if call.kind == "llm" else 0, sum(tokens))
 
-    def _rates(self, call: Call, scopes: tuple[Account, ...]) -> Rates | None:
+    def _listed(self, call: Call) -> Rates | None:
         context = {"service_tier": call.service_tier} if call.service_tier else None
-        rates = self._book.rates(call.provider, call.model, self._clock(), context)
+        return self._book.rates(call.provider, call.model, self._clock(), context)
+
+    def _rates(self, call: Call, scopes: tuple[Account, ...]) -> Rates | None:
+        rates = self._listed(call)
         if rates is not None or not self._book.refuses_unknown:
             return rates
         if any(scope.limit_nano is not None for scope in scopes):

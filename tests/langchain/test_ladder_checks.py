@@ -71,6 +71,17 @@ def test_a_dear_one_without_a_price_is_left_at_once_and_the_last_is_not(serve: A
     assert handler.session.entries()[0].routed_why == "no price is known for nobody-knows"
 
 
+@pytest.mark.parametrize("options", [{}, {"clamp": False, "wait": 5}, {"clamp": False}])
+def test_an_agent_leaves_a_dear_one_without_a_price_too(serve: Any, options: Any) -> None:
+    server = serve(THOUSAND)
+    handler = ApeirosHandler(budget=35, prices={"gpt-4o-mini": CHEAP})
+    dear, (cheap,) = ladder(server, "nobody-knows", "gpt-4o-mini")
+    middleware = ApeirosMiddleware(handler, ladder=Ladder(dear, cheap), **options)
+    create_agent(dear, [], middleware=[middleware]).invoke({"messages": [("user", "hi")]})
+    assert asked(server) == ["gpt-4o-mini"]
+    assert handler.session.entries()[0].routed_why == "no price is known for nobody-knows"
+
+
 def test_a_cheaper_model_with_too_small_a_window_is_not_taken(serve: Any) -> None:
     server = serve(THOUSAND)
     handler = ApeirosHandler(budget=5_000, prices={"gpt-4o": DEAR, "gpt-3.5-turbo": CHEAP})
