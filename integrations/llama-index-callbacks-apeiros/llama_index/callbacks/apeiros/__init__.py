@@ -3,6 +3,7 @@
 handler.py      ApeirosHandler, which says whose budget it is
 llm.py          BudgetedLLM: a model, or a ladder of them, whose streams can be cut
 embedding.py    BudgetedEmbedding: texts that are not in a cache, counted before they are sent
+pause.py        what a refusal says where a person is to be asked
 guard.py        the veto: what is asked right before a request is sent
 dispatch.py     LlamaIndex's spans and events, handed on
 spans.py        spans as a tree: which run, which agent

@@ -20,6 +20,7 @@ from llama_index.callbacks.apeiros.ended import ending_of_error, name_of_error
 from llama_index.callbacks.apeiros.fields import field
 from llama_index.callbacks.apeiros.guard import Guard
 from llama_index.callbacks.apeiros.live import Live
+from llama_index.callbacks.apeiros.pause import say_what_to_do
 from llama_index.callbacks.apeiros.placing import claim_here, owners
 from llama_index.callbacks.apeiros.requests import Request
 from llama_index.callbacks.apeiros.spans import ASYNC_BATCH, Span, Spans
@@ -79,7 +80,12 @@ class Calls:
         live = Live(request, claim_here.get())
         try:
             for session, make in self._calls(span, request):
-                live.opened.append((session, session.open_call(make(session.gate_failed))))
+                try:
+                    opened = session.open_call(make(session.gate_failed))
+                except Refused as refusal:
+                    say_what_to_do(session, refusal)
+                    raise
+                live.opened.append((session, opened))
         except BaseException:
             live.close(Outcome(ending="unsent"))
             raise

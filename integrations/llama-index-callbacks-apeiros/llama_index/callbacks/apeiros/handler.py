@@ -55,7 +55,8 @@ class ApeirosHandler(BaseCallbackHandler):
         unknown_price: ``"refuse"``, ``"assume"`` or ``"allow"`` a model whose price is not known, while a
             budget in dollars is set.
         on: actions by finding, for instance ``{"retry_loop": "raise"}``: ``"ignore"``, ``"warn"``,
-            ``"raise"``, ``"downgrade"``, or a function of the finding.
+            ``"raise"``, ``"downgrade"``, or a function of the finding, which may ask a person and give
+            ``"warn"`` to go on. ``"pause"`` refuses here, and says that: LlamaIndex cannot wait for a person.
         strict: hold the most that a call can cost, so that the budget is never passed; a call without
             ``max_tokens`` is refused.
         enforce: False watches only: what would be refused is logged and goes on.

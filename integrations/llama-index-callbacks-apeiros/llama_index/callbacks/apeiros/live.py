@@ -11,6 +11,7 @@ from apeiros_callbacks import Session
 from apeiros_callbacks.call import Call, Ending, OpenCall, Outcome
 from apeiros_callbacks.errors import Refused
 from apeiros_callbacks.reported.failure import handled_here
+from llama_index.callbacks.apeiros.pause import say_what_to_do
 from llama_index.callbacks.apeiros.streams import inner_of, is_over, unread_ending
 from llama_index.callbacks.apeiros.waiting import may_wait
 
@@ -70,6 +71,7 @@ class Live:
             try:
                 session.grow_call(open_call, text, can_cut=claim is not None)
             except Refused as stop:
+                say_what_to_do(session, stop)
                 if claim is not None and claim.stop is None:
                     claim.stop = stop
 
