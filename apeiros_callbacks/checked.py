@@ -7,7 +7,7 @@ from typing import TypeVar, cast
 
 from apeiros_callbacks.errors import ConfigError
 
-__all__ = ["by_name", "flag", "instance"]
+__all__ = ["by_name", "flag", "instance", "seconds"]
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -45,6 +45,18 @@ def instance(value: T, kind: type, name: str) -> T:
     """
     if not isinstance(value, kind):
         raise ConfigError(f"{name} must be {_a(kind.__name__)}, got {value!r}")
+    return value
+
+
+def seconds(value: float, name: str) -> float:
+    """A setting that is a time in seconds, 0 or more.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not is_number or not value >= 0:
+        raise ConfigError(f"{name} must be seconds, 0 or more, got {value!r}")
     return value
 
 

@@ -323,6 +323,11 @@ class Session:
         return self._scoping.budget
 
     @property
+    def is_limited(self) -> bool:
+        """Whether any of its calls has a limit: the session's, or an agent's, or a customer's cap."""
+        return self._scoping.is_limited
+
+    @property
     def enforces(self) -> bool:
         """Whether budgets are enforced, or only watched."""
         return self._enforce

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from llama_index.core.agent.workflow import AgentWorkflow, FunctionAgent
+from llama_index.core.base.llms.types import LLMMetadata
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.llms import ChatMessage
 
 from apeiros_callbacks import Budget, BudgetExceeded, ConfigError, Ladder, Price
+from apeiros_callbacks.errors import StoppedByFinding, UnknownPrice
 from apeiros_callbacks.testing import Reply, Request, ToolCall
 from llama_index.callbacks.apeiros import ApeirosHandler, BudgetedLLM
 from tests.llama_index.clients import anthropic, client, embedding, openai
@@ -157,7 +161,7 @@ async def _read(llm: Any) -> None:
 @pytest.mark.parametrize("name", ["openai", "anthropic"])
 def test_a_stream_without_the_wrapper_goes_on_and_the_run_is_over(serve: Any, run: Any, name: str) -> None:
     pieces = Reply(
-        ["word " * 20] * 20, [ToolCall("ask", {"question": "why"})], input_tokens=10, output_tokens=420
+        ["word " * 60] * 20, [ToolCall("ask", {"question": "why"})], input_tokens=10, output_tokens=1220
     )
     server = serve(pieces)
     dollar = {"*": Price(input=1_000_000, output=1_000_000)}
@@ -165,7 +169,7 @@ def test_a_stream_without_the_wrapper_goes_on_and_the_run_is_over(serve: Any, ru
         ApeirosHandler(budget=1_000, prices=dollar) as handler,
         pytest.raises(BudgetExceeded),
     ):
-        handler.session.raise_budget(to=500)
+        handler.session.raise_budget(to=900)
         run(_run(FunctionAgent(tools=[ask], llm=client(name, server, max_tokens=30))))
     assert server.request_count == 1
     assert handler.session.open_holds == 0
@@ -223,3 +227,139 @@ def test_a_model_that_only_its_metadata_names_is_priced_by_that_name() -> None:
     llm.complete("hello")
     (entry,) = llm.session.entries()
     assert (entry.model, entry.amount is not None) == ("gpt-4o", True)
+
+
+class Unpriced(Custom):
+    @property
+    def metadata(self) -> LLMMetadata:
+        return LLMMetadata(model_name="nobody-knows-its-price")
+
+
+@pytest.mark.parametrize("clamp", [False, True])
+@pytest.mark.parametrize("wait", [0, 5])
+def test_a_dear_model_without_a_price_is_left_for_the_next(serve: Any, clamp: bool, wait: float) -> None:
+    llm = BudgetedLLM(Ladder(Unpriced(), openai(serve(Reply("ok")))), budget=1, clamp=clamp, wait=wait)
+    llm.chat(messages())
+    (entry,) = llm.session.entries()
+    assert (entry.model, entry.routed_why) == ("gpt-4o", "no price is known for nobody-knows-its-price")
+    with pytest.raises(UnknownPrice):
+        BudgetedLLM(Unpriced(), budget=1, clamp=clamp, wait=wait).chat(messages())
+
+
+def test_it_asks_for_no_more_than_an_agents_budget_can_pay(serve: Any) -> None:
+    server = serve(Reply("ok", input_tokens=10, output_tokens=2))
+    llm = BudgetedLLM(openai(server), agent="analyst", agent_budgets={"analyst": 0.001})
+    llm.chat(messages())
+    assert 50 < server.requests[0].body["max_tokens"] < 100  # at $10 per million
+
+
+# Each holds about 10 tokens and 200, and uses 10 and 5.
+A_CALL = Reply("ok", input_tokens=10, output_tokens=5, delay=0.3)
+DOLLAR = {"*": Price(input=1_000_000, output=1_000_000)}
+
+
+def waiting(serve: Any, wait: float, budget: float = 300) -> tuple[Any, BudgetedLLM]:
+    server = serve(A_CALL)
+    model = openai(server, max_tokens=200)
+    return server, BudgetedLLM(model, budget=budget, prices=DOLLAR, clamp=False, wait=wait)
+
+
+def seen_at_once(llm: BudgetedLLM, how: str, run: Any) -> list[str]:
+    """What three callers at once saw."""
+
+    async def ask_it() -> Any:
+        if how == "achat":
+            return await llm.achat(messages())
+        return [piece async for piece in await llm.astream_chat(messages())]
+
+    async def all_of_them() -> list[Any]:
+        return await asyncio.gather(*(ask_it() for _ in range(3)), return_exceptions=True)
+
+    def one(_: int) -> Any:
+        try:
+            return llm.chat(messages()) if how == "chat" else list(llm.stream_chat(messages()))
+        except BudgetExceeded as refusal:
+            return refusal
+
+    if how.startswith("a"):
+        answers = run(all_of_them())
+    else:
+        with ThreadPoolExecutor(3) as pool:
+            answers = list(pool.map(one, range(3)))
+    return sorted(type(answer).__name__ for answer in answers)
+
+
+@pytest.mark.parametrize("how", ["chat", "stream_chat", "achat", "astream_chat"])
+def test_it_may_wait_for_money_that_other_calls_hold(serve: Any, run: Any, how: str) -> None:
+    server, llm = waiting(serve, wait=20)
+    assert "BudgetExceeded" not in seen_at_once(llm, how, run)
+    assert (server.request_count, llm.session.spent, llm.session.open_holds) == (3, 45, 0)
+    assert [finding.type for finding in llm.session.findings if finding.type == "budget_exceeded"] == []
+
+
+@pytest.mark.parametrize("how", ["chat", "achat"])
+def test_it_waits_for_nothing_unless_told_and_not_for_what_is_spent(serve: Any, run: Any, how: str) -> None:
+    server, llm = waiting(serve, wait=0)
+    assert seen_at_once(llm, how, run).count("BudgetExceeded") == 2
+    assert server.request_count == 1
+    server, llm = waiting(serve, wait=60, budget=20)
+    assert seen_at_once(llm, how, run) == ["BudgetExceeded"] * 3, "nothing is held that could come back"
+    assert server.request_count == 0
+
+
+@pytest.mark.parametrize("wrong", [{"wait": -1}, {"wait": "5"}, {"wait": True}, {"clamp": "no"}])
+def test_a_wrong_setting_says_so(serve: Any, wrong: Any) -> None:
+    (name,) = wrong
+    with pytest.raises(ConfigError, match=name):
+        BudgetedLLM(openai(serve()), budget=1, **wrong)
+
+
+# A person is asked
+
+
+def test_a_pause_is_refused_and_the_message_says_what_to_do(serve: Any) -> None:
+    server = serve(Reply("ok", input_tokens=10, output_tokens=5))
+    model = openai(server, max_tokens=2)
+    with ApeirosHandler(budget=5, prices=DOLLAR, on={"budget_exceeded": "pause"}):
+        for _ in range(2):
+            with pytest.raises(BudgetExceeded) as refused:
+                model.chat(messages())
+    said = str(refused.value)
+    assert said.count("cannot wait for a person in LlamaIndex") == 1
+    assert said.endswith("or catch this, raise the budget and call again.")
+    assert server.request_count == 0
+    with (
+        ApeirosHandler(prices=DOLLAR, on={"retry_loop": "pause"}),
+        pytest.raises(StoppedByFinding) as stopped,
+    ):
+        for _ in range(4):
+            model.chat(messages())
+    assert "cannot wait for a person" in " ".join(stopped.value.__notes__)
+
+
+@pytest.mark.parametrize("answer", ["warn", "raise"])
+def test_a_function_may_ask_a_person(serve: Any, answer: str) -> None:
+    server = serve(Reply("ok", input_tokens=10, output_tokens=5))
+    asked: list[str] = []
+
+    def ask_a_person(finding: Any) -> str:
+        asked.append(finding.message)
+        return answer
+
+    with ApeirosHandler(budget=5, prices=DOLLAR, on={"budget_exceeded": ask_a_person}):
+        model = openai(server, max_tokens=2)
+        if answer == "warn":
+            model.chat(messages())
+        else:
+            with pytest.raises(BudgetExceeded):
+                model.chat(messages())
+    assert len(asked) >= 1
+    assert server.request_count == (answer == "warn")
+
+
+def test_a_cut_stream_says_what_to_do_where_a_person_was_to_be_asked(serve: Any) -> None:
+    server = serve(Reply(["word " * 20] * 100, chunk_delay=0.005))
+    pause = {"budget_exceeded": "pause"}
+    llm = BudgetedLLM(openai(server, max_tokens=30), budget=200, prices=DOLLAR, clamp=False, on=pause)
+    with pytest.raises(BudgetExceeded, match="cannot wait for a person in LlamaIndex"):
+        list(llm.stream_chat(messages()))

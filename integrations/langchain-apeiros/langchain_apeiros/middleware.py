@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Literal, TypeAlias, get_args
 
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
@@ -14,9 +15,10 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from apeiros_callbacks.call import Call
-from apeiros_callbacks.checked import by_name, flag, instance
+from apeiros_callbacks.checked import by_name, flag, instance, seconds
 from apeiros_callbacks.errors import BudgetExceeded, ConfigError, ModelDowngrade
 from apeiros_callbacks.routing import Ladder
+from apeiros_callbacks.waiting import pauses
 from langchain_apeiros.handler import ApeirosHandler
 from langchain_apeiros.routing import marked, rung_models, takes_tools
 from langchain_apeiros.runs import agent_of, metadata_around
@@ -30,7 +32,6 @@ _LEAST_OUTPUT = 16
 """Tokens; an answer that must be shorter is refused instead."""
 _ANY_MODEL_WRITES = 4096
 """Tokens that every chat model in use can be asked for. A larger affordable maximum is not set."""
-_POLL = 0.05
 
 
 class ApeirosMiddleware(AgentMiddleware[Any, Any, Any]):
@@ -67,9 +68,6 @@ class ApeirosMiddleware(AgentMiddleware[Any, Any, Any]):
         super().__init__()
         if exit_behavior not in get_args(ExitBehavior):
             raise ConfigError(f'exit_behavior must be "error" or "end", got {exit_behavior!r}')
-        number = isinstance(wait, int | float) and not isinstance(wait, bool)  # pyright: ignore[reportUnnecessaryIsInstance]
-        if not number or not wait >= 0:
-            raise ConfigError(f"wait must be seconds, 0 or more, got {wait!r}")
         by_agent = {"*": ladder} if isinstance(ladder, Ladder) else ladder
         ladders = by_name(by_agent, "ladder", '{"*": Ladder(dear, cheap)}')
         for agent, models in ladders.items():
@@ -78,7 +76,7 @@ class ApeirosMiddleware(AgentMiddleware[Any, Any, Any]):
         self._rungs = {agent: rung_models(models, handler) for agent, models in ladders.items()}
         self._ends = exit_behavior == "end"
         self._clamp = flag(clamp, "clamp")
-        self._wait = wait
+        self._wait = seconds(wait, "wait")
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
@@ -151,14 +149,9 @@ class ApeirosMiddleware(AgentMiddleware[Any, Any, Any]):
                 settings = {**settings, _maximum(model): affordable}
         return request.override(model=model, model_settings=settings), call
 
-    def _pauses(self, call: Call) -> Any:
+    def _pauses(self, call: Call) -> Iterator[float]:
         """The seconds to sleep, one after the other, while other calls hold what this one needs."""
-        deadline = time.monotonic() + self._wait
-        while self._wait and time.monotonic() < deadline:
-            refusal = self._handler.session.would_refuse(call)
-            if refusal is None or not refusal.held:
-                return
-            yield _POLL
+        return pauses(partial(self._handler.session.would_refuse, call), self._wait)
 
     def _end(self, stop: BudgetExceeded) -> AIMessage:
         if not self._ends:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
-from collections.abc import AsyncGenerator, Generator
+import time
+from collections.abc import AsyncGenerator, Generator, Iterator
 from contextvars import Token
 from types import TracebackType
 from typing import Any
@@ -11,12 +13,14 @@ from typing import Any
 from llama_index.core.base.llms.types import ChatResponse, CompletionResponse
 from llama_index.core.llms import LLM
 
-from apeiros_callbacks.call import Outcome
+from apeiros_callbacks.call import Call, Outcome
 from apeiros_callbacks.errors import ModelDowngrade
 from apeiros_callbacks.settings import customer_of
+from apeiros_callbacks.waiting import pauses
 from llama_index.callbacks.apeiros.calls import calls
 from llama_index.callbacks.apeiros.delegates import asked_for_usage, clamped, request_of
 from llama_index.callbacks.apeiros.placing import claim_here
+from llama_index.callbacks.apeiros.requests import Request
 from llama_index.callbacks.apeiros.routing import Claim, Step
 from llama_index.callbacks.apeiros.silent import silent_outcome
 from llama_index.callbacks.apeiros.spans import Span
@@ -41,14 +45,18 @@ class Attempt:
         span: the wrapper's own span.
         args: of the method that is called.
         clamp: ask for no more than the budget can pay.
+        wait: seconds to wait for money that other calls hold.
     """
 
-    def __init__(self, step: Step, claim: Claim, span: Span, args: dict[str, Any], *, clamp: bool) -> None:
+    def __init__(
+        self, step: Step, claim: Claim, span: Span, args: dict[str, Any], *, clamp: bool, wait: float
+    ) -> None:
         self._step = step
         self._claim = claim
         self._span = span
         self._args = args
         self._clamp = clamp
+        self._wait = wait
         self._is_gated = "output_cls" in args
         self._token: Token[Claim | None] | None = None
 
@@ -72,6 +80,19 @@ class Attempt:
         Raises:
             Refused: it is not to be sent.
         """
+        for pause in self._pauses():
+            time.sleep(pause)
+        return self._prepared(streams=streams)
+
+    async def aprepared(self, *, streams: bool = False) -> tuple[LLM, dict[str, Any]]:
+        """The same, on an event loop."""
+        for pause in self._pauses():
+            await asyncio.sleep(pause)
+        if streams and may_wait():
+            self._claim.later = []
+        return await waited(functools.partial(self._prepared, streams=streams))
+
+    def _prepared(self, *, streams: bool) -> tuple[LLM, dict[str, Any]]:
         model, args = self._step.model, self._args
         if self._clamp:
             model, args = self._clamped(model, args)
@@ -86,12 +107,6 @@ class Attempt:
         elif args.get("chat_history") is not None:
             args = {**args, "chat_history": list(args["chat_history"])}  # some integrations add to it
         return model, args
-
-    async def aprepared(self, *, streams: bool = False) -> tuple[LLM, dict[str, Any]]:
-        """The same, on an event loop."""
-        if streams and may_wait():
-            self._claim.later = []
-        return await waited(functools.partial(self.prepared, streams=streams))
 
     def answered(self, answer: Any) -> Any:
         """Close what was held here, and note which model answered."""
@@ -187,10 +202,22 @@ class Attempt:
 
     def _clamped(self, model: LLM, args: dict[str, Any]) -> tuple[LLM, dict[str, Any]]:
         session = self._claim.handler.session
-        if session.budget is None:
+        if not session.is_limited:
             return model, args
-        whom = functools.partial(customer_of, self._claim.handler.customer, self._span.tags, session)
         request = request_of(model, args)
         self._claim.request = request
-        call = request.call("", self._span, self._claim.agent, whom, self._claim.rung, session.gate_failed)
+        call = self._call_of(request)
         return clamped(model, args, call.max_output_tokens, lambda: session.affordable_output(call))
+
+    def _pauses(self) -> Iterator[float]:
+        """The seconds to sleep, one after the other, while other calls hold what this one needs."""
+        session = self._claim.handler.session
+        if not self._wait or not session.is_limited:
+            return iter(())
+        call = self._call_of(request_of(self._step.model, self._args))
+        return pauses(functools.partial(session.would_refuse, call), self._wait)
+
+    def _call_of(self, request: Request) -> Call:
+        session = self._claim.handler.session
+        whom = functools.partial(customer_of, self._claim.handler.customer, self._span.tags, session)
+        return request.call("", self._span, self._claim.agent, whom, self._claim.rung, session.gate_failed)

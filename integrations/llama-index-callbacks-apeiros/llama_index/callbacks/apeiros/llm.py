@@ -19,6 +19,7 @@ from llama_index.core.tools import BaseTool
 from pydantic import PrivateAttr, SerializeAsAny
 
 from apeiros_callbacks import Session
+from apeiros_callbacks.checked import flag, seconds
 from apeiros_callbacks.reported.plain import text
 from apeiros_callbacks.routing import Ladder
 from llama_index.callbacks.apeiros.attempt import PLACE, Attempt
@@ -45,6 +46,7 @@ class BudgetedLLM(FunctionCallingLLM):
         ladder: the models to step down, or one ladder for each agent by its name, ``"*"`` for any other.
         agent: who makes the calls; otherwise the LlamaIndex agent that is at work.
         clamp: ask for no more tokens than the budget can pay, where that is less than a call may write.
+        wait: seconds to wait for money that other calls hold, before a call is refused or steps down.
         **settings: of `ApeirosHandler`, such as ``budget=0.50``, where no handler is given.
 
     Raises:
@@ -60,6 +62,7 @@ class BudgetedLLM(FunctionCallingLLM):
     llm: SerializeAsAny[LLM]
     agent: str | None = None
     clamp: bool = True
+    wait: float = 0.0
     _handler: ApeirosHandler = PrivateAttr()
     _steps: Mapping[str, list[Step]] = PrivateAttr(default_factory=dict)
 
@@ -71,6 +74,7 @@ class BudgetedLLM(FunctionCallingLLM):
         ladder: Ladder[LLM] | Mapping[str, Ladder[LLM]] | None = None,
         agent: str | None = None,
         clamp: bool = True,
+        wait: float = 0.0,
         **settings: Any,
     ) -> None:
         steps = steps_of(llm, ladder)
@@ -78,7 +82,8 @@ class BudgetedLLM(FunctionCallingLLM):
         super().__init__(
             llm=first,
             agent=agent,
-            clamp=clamp,
+            clamp=flag(clamp, "clamp"),
+            wait=seconds(wait, "wait"),
             system_prompt=first.system_prompt,
             messages_to_prompt=first.messages_to_prompt,
             completion_to_prompt=first.completion_to_prompt,
@@ -297,7 +302,8 @@ class BudgetedLLM(FunctionCallingLLM):
         agent = text(span.tags.get("agent")) or self.agent or span.agent_here()
         steps = self._steps.get(agent or "*") or self._steps["*"]
         for step in steps:
-            yield Attempt(step, Claim(self._handler, agent, step.rung), span, args, clamp=self.clamp)
+            claim = Claim(self._handler, agent, step.rung)
+            yield Attempt(step, claim, span, args, clamp=self.clamp, wait=self.wait)
 
     def _all_steps(self) -> list[Step]:
         private = self.__pydantic_private__  # not there while the fields are being set
