@@ -12,6 +12,7 @@ from llama_index.core.agent.workflow import AgentWorkflow, FunctionAgent
 from llama_index.core.base.llms.types import LLMMetadata
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.llms import ChatMessage
+from llama_index.core.tools import FunctionTool, ToolMetadata
 
 from apeiros_callbacks import Budget, BudgetExceeded, ConfigError, Ladder, Price
 from apeiros_callbacks.errors import StoppedByFinding, UnknownPrice
@@ -126,6 +127,23 @@ def test_it_asks_for_no_more_than_the_budget_can_pay(serve: Any, name: str, decl
     assert getattr(model, "max_tokens", None) in {declared, 512, None}, "the model itself is as it was"
     with pytest.raises(BudgetExceeded):
         BudgetedLLM(model, budget=100, prices=dollar, clamp=False).chat([ChatMessage(content="word " * 200)])
+
+
+def test_the_schema_of_a_tool_is_made_by_nobody_but_the_model(serve: Any, monkeypatch: Any) -> None:
+    made: list[str | None] = []
+    make = ToolMetadata.get_parameters_dict
+    monkeypatch.setattr(
+        ToolMetadata, "get_parameters_dict", lambda tool: made.append(tool.name) or make(tool)
+    )
+    model = openai(serve(Reply("ok")), max_tokens=10)
+    tool = FunctionTool.from_defaults(ask)
+    counts = []
+    for used in (model, BudgetedLLM(model, budget=1), BudgetedLLM(model, budget=1)):
+        before = len(made)
+        used.chat_with_tools([tool], user_msg="hello")
+        counts.append(len(made) - before)
+    alone, first, later = counts
+    assert (first <= alone + 1, later) == (True, alone)
 
 
 @pytest.mark.parametrize("name", ["openai", "anthropic"])

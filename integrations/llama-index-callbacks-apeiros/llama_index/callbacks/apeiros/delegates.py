@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms import LLM
-from llama_index.core.tools import BaseTool
+from llama_index.core.tools import BaseTool, ToolMetadata
+from pydantic import BaseModel
 
 from apeiros_callbacks.reported.plain import count, mapping
 from llama_index.callbacks.apeiros.prompts import chat_prompt, text_prompt
@@ -40,8 +41,20 @@ def request_of(model: LLM, args: Mapping[str, Any]) -> Request:
         messages.append(asked if isinstance(asked, ChatMessage) else ChatMessage(content=str(asked)))
     tools: Sequence[BaseTool] = args.get("tools") or ()
     if tools:
-        options["tools"] = [tool.metadata.to_openai_tool(skip_length_check=True) for tool in tools]
+        options["tools"] = [_described(tool.metadata) for tool in tools]
     return Request(model, partial(chat_prompt, model, messages, options), options, messages=messages)
+
+
+def _described(tool: ToolMetadata) -> Mapping[str, Any]:
+    if type(tool) is not ToolMetadata:
+        return tool.to_openai_tool(skip_length_check=True)
+    return _openai_tool(tool.name, tool.description, tool.fn_schema)
+
+
+@lru_cache(maxsize=1024)
+def _openai_tool(name: str | None, description: str, schema: type[BaseModel] | None) -> Mapping[str, Any]:
+    """A tool as OpenAI is told of it. Making a schema takes longer than all else that is done for a call."""
+    return ToolMetadata(description, name, schema).to_openai_tool(skip_length_check=True)
 
 
 _SENT = frozenset({"messages", "prompt", "tools", "user_msg", "chat_history"})
