@@ -20,21 +20,41 @@ from llama_index.core.base.llms.types import ChatMessage, ChatResponse, Completi
 from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
 from llama_index.core.llms import CustomLLM
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.llms.llm import ToolSelection
+from llama_index.core.tools import BaseTool, FunctionTool
 
 from llama_index.callbacks.apeiros import ApeirosHandler, BudgetedLLM
 
 CHUNKS = 200
 USAGE = {"prompt_tokens": 1200, "completion_tokens": 40, "total_tokens": 1240}
 NO_HANDLER = "no handler"
+
+
+def look_up(word: str, places: list[str], most: int = 10) -> str:
+    """Look a word up."""
+    return word
+
+
+TOOLS = [FunctionTool.from_defaults(look_up, name=f"look_up_{i}") for i in range(10)]
 _numbers = count()
 
 
-class Instant(CustomLLM):
+class Instant(CustomLLM, FunctionCallingLLM):
     """Answers from memory as gpt-4o would."""
 
     @property
     def metadata(self) -> LLMMetadata:
-        return LLMMetadata(model_name="gpt-4o")
+        return LLMMetadata(model_name="gpt-4o", is_function_calling_model=True)
+
+    def _prepare_chat_with_tools(
+        self, tools: Sequence[BaseTool], chat_history: list[ChatMessage] | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        described = [tool.metadata.to_openai_tool(skip_length_check=True) for tool in tools]
+        return {"messages": chat_history, "tools": described}
+
+    def get_tool_calls_from_response(self, *args: Any, **kwargs: Any) -> list[ToolSelection]:
+        return []
 
     @classmethod
     def class_name(cls) -> str:
@@ -111,6 +131,15 @@ def per_chat(model: Any, length: int, calls: int) -> float:
     return (time.perf_counter() - start) / calls * 1e6
 
 
+def per_agent_step(model: Any, length: int, calls: int) -> float:
+    model.chat_with_tools(TOOLS, chat_history=asking(length))
+    prompts = [asking(length) for _ in range(calls)]
+    start = time.perf_counter()
+    for prompt in prompts:
+        model.chat_with_tools(TOOLS, chat_history=prompt)
+    return (time.perf_counter() - start) / calls * 1e6
+
+
 def per_achat(model: Any, length: int, calls: int) -> float:
     async def many() -> float:
         prompts = [asking(length) for _ in range(calls)]
@@ -142,6 +171,7 @@ def main() -> None:
         ("chat, one message", per_chat, 0),
         ("chat, 100 messages", per_chat, 99),
         ("achat, one message", per_achat, 0),
+        ("chat with ten tools, 10 messages", per_agent_step, 9),
         ("a streamed chunk", per_chunk, 0),
     ):
         rows = models()
