@@ -13,7 +13,7 @@ from apeiros_callbacks.entry import Entry
 from apeiros_callbacks.errors import GateFailed, Refused
 from apeiros_callbacks.gate import Gate, Passed
 from apeiros_callbacks.recorder import Recorder
-from apeiros_callbacks.scopes import Accounts
+from apeiros_callbacks.scopes import Account, Accounts
 from apeiros_callbacks.scoping import Scoping
 from apeiros_callbacks.watch import Watch
 
@@ -30,6 +30,7 @@ class Calls:
         recorder: what becomes of a call that ended.
         watch: counts what goes wrong.
         clock: gives the present time.
+        around: those of the session that this one is part of. What both are told of is charged to that once.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Calls:
         recorder: Recorder,
         watch: Watch,
         clock: Callable[[], datetime],
+        around: Calls | None = None,
     ) -> None:
         self._scoping = scoping
         self._accounts = accounts
@@ -48,7 +50,10 @@ class Calls:
         self._watch = watch
         self._clock = clock
         self._guards = tuple({watch.guard, accounts.guard})
+        self._around = around
         self._open: dict[str, OpenCall] = {}
+        self._within: dict[str, OpenCall] = {}
+        """Calls that sessions within this one have open, and charge to it."""
         _all.add(self)
 
     def __len__(self) -> int:
@@ -56,16 +61,16 @@ class Calls:
 
     def open(self, call: Call) -> OpenCall:
         """Hold what a call is expected to cost, or raise what refuses it."""
-        again = self._open.get(call.id)
+        again = self._open.get(call.id) or self._within.get(call.id)
         if again is not None:
             return again
         try:
-            return self._admit(call, self._gate.check(call))
+            return self._admit(call, self._gate.check(call, self._charged_around(call.id)))
         except Refused:
             raise
         except Exception as bug:  # noqa: BLE001 - refused while a budget is set, noted while none is
             self.check_failed(bug)
-            return self._admit(call, self._gate.unchecked(call))
+            return self._admit(call, self._gate.unchecked(call, self._charged_around(call.id)))
 
     def check_failed(self, bug: Exception) -> None:
         """Note that a call could not be checked before it is sent.
@@ -90,6 +95,10 @@ class Calls:
                 guard.later(partial(self.close, call_id, outcome))
                 return None
         open_call = self._open.pop(call_id, None)
+        around = self._around
+        while around is not None:
+            around._within.pop(call_id, None)
+            around = around._around
         try:
             if open_call is None:
                 return self._recorder.close_late(call_id, outcome)
@@ -101,7 +110,7 @@ class Calls:
     def record(self, call: Call, outcome: Outcome) -> Entry | None:
         """Write the entry of a call that was made elsewhere. Never raises."""
         try:
-            self._admit(call, self._gate.unchecked(call))
+            self._admit(call, self._gate.unchecked(call, self._charged_around(call.id)))
         except Exception as bug:  # noqa: BLE001 - the call was made, whatever goes wrong here
             self._watch.went_wrong("recording a call", bug)
             return None
@@ -124,6 +133,7 @@ class Calls:
         for open_call in list(self._open.values()):
             self._accounts.release(open_call.hold)
         self._open = {}
+        self._within = {}
         self._recorder.forget_provisional()
 
     def _admit(self, call: Call, passed: Passed) -> OpenCall:
@@ -138,7 +148,21 @@ class Calls:
             raise
         if first is not opened:
             self._accounts.release(passed.hold)
+        around = self._around
+        while around is not None:
+            around._within[call.id] = first
+            around = around._around
         return first
+
+    def _charged_around(self, call_id: str) -> tuple[Account, ...]:
+        """What a session around this one charges the call to already: it was told of it first."""
+        around = self._around
+        while around is not None:
+            found = around._open.get(call_id)
+            if found is not None:
+                return found.accounts
+            around = around._around
+        return ()
 
 
 _ENDED = "process ended"

@@ -99,8 +99,12 @@ class Gate:
         self._is_tight = False
         """A call was seen that its budgets do not have plenty for; from then on prompts are counted."""
 
-    def check(self, call: Call) -> Passed:
+    def check(self, call: Call, charged: tuple[Account, ...] = ()) -> Passed:
         """Hold what a call is expected to cost.
+
+        Args:
+            call: the call.
+            charged: scopes that are charged for it already.
 
         Raises:
             BudgetExceeded: it is expected to pass the budget.
@@ -111,7 +115,7 @@ class Gate:
             LedgerDown: a shared cap applies, and the ledger cannot be asked.
         """
         attempt = self._holder.attempt(call)
-        accounts = self._scoping.accounts(call)
+        accounts = self._accounts_of(call, charged)
         scopes = tuple([account for account in accounts if account.limit is not None])
         rates = estimate = None
         need = _COUNT_ONLY.get(call.kind, _NOTHING)
@@ -159,9 +163,13 @@ class Gate:
         why = "" if call.rung is None else self._memory.take_route(call)
         return Passed(hold, accounts, estimate, rates, over is not None, why)
 
-    def unchecked(self, call: Call) -> Passed:
+    def unchecked(self, call: Call, charged: tuple[Account, ...] = ()) -> Passed:
         """Nothing held for a call that goes on unjudged; what it costs is charged all the same."""
-        return Passed(Hold((), _NOTHING), self._scoping.accounts(call))
+        return Passed(Hold((), _NOTHING), self._accounts_of(call, charged))
+
+    def _accounts_of(self, call: Call, charged: tuple[Account, ...]) -> tuple[Account, ...]:
+        accounts = self._scoping.accounts(call)
+        return tuple([one for one in accounts if one not in charged]) if charged else accounts
 
     def extend(self, open_call: OpenCall, estimate: Estimate, *, can_cut: bool = True) -> None:
         """Hold more for an answer that outgrows its estimate.

@@ -79,8 +79,9 @@ class Session:
         id: a name of your own; a random one otherwise. What a session of that name spent before, as far as
             the ledger has it, counts against the budget: it goes on where it stopped.
         customer: whom its calls are for, where they do not say it themselves; that of `parent` unless given.
-        ledger: an open ledger or its URL; ``APEIROS_LEDGER`` or ``memory:`` otherwise. With a customer, whose
-            cap processes share, it is ``APEIROS_LEDGER`` or a file in this user's data folder.
+        ledger: an open ledger or its URL; that of `parent` otherwise, or ``APEIROS_LEDGER``, or ``memory:``.
+            With a customer of its own, whose cap processes share, it is ``APEIROS_LEDGER`` or a file in this
+            user's data folder.
         prices: prices of your own by model, in USD per million tokens; they win over the listed ones.
         models: other names of listed models, for instance ``{"my-deployment": "azure:gpt-4o"}``.
         unknown_price: what to do about a model without a price while a budget in dollars is set:
@@ -152,8 +153,9 @@ class Session:
         book = PriceBook(declared_prices(prices), models, unknown_price=unknown_price)
         self._enforce = enforced(enforce)
         estimator = Estimator(strict=flag(strict, "strict"))
-        if customer is None and parent is not None:
+        if parent is not None and (customer is None or customer == parent.customer):
             customer = parent.customer
+            ledger = parent.ledger if ledger is None else ledger
         self.customer: str | None = customer if customer is None else checked_customer(customer)
         """Whom its calls are for, where they do not say it themselves."""
         self._ledger = open_for(customer, ledger)
@@ -190,7 +192,10 @@ class Session:
         )
         lender = Lender(self._ledger, ledger_timeout, on_ledger_down)
         self._gate = Gate(self._scoping, self._accounts, estimator, book, self._watch, lender, clock)
-        self._calls = Calls(self._scoping, self._accounts, self._gate, recorder, self._watch, clock)
+        outer = None if parent is None else parent._calls
+        self._calls: Calls = Calls(
+            self._scoping, self._accounts, self._gate, recorder, self._watch, clock, outer
+        )
         in_forked_child(self._calls)
         if id:
             recorder.go_on(self._account)

@@ -12,6 +12,7 @@ import pytest
 from langchain.agents import create_agent
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langgraph.graph import START, MessagesState, StateGraph
+from openai import InternalServerError
 
 from apeiros_callbacks import Budget, BudgetExceeded, ConfigError, Price, Session
 from apeiros_callbacks.errors import InvalidBudget, UnknownCustomer
@@ -128,6 +129,47 @@ def test_a_session_within_another_shares_its_budget(serve: Any) -> None:
     assert (day.spent, server.request_count) == (30, 3)
     assert [entry.session_id for entry in day.entries()] == ["first", "first", "second"]
     assert day.state()["calls"] == 3
+
+
+@pytest.mark.parametrize("outer_first", [True, False])
+@pytest.mark.parametrize("how", ["invoke", "ainvoke", "stream", "fails"])
+def test_handlers_of_both_sessions_charge_a_call_once(serve: Any, how: str, outer_first: bool) -> None:
+    server = serve(Reply(status=500) if how == "fails" else TEN)
+    day = Session(budget=25, prices=PRICES)
+    task = Session(budget=100, prices=PRICES, parent=day)
+    handlers = [ApeirosHandler(session=day), ApeirosHandler(session=task)]
+    config: Any = {"callbacks": handlers if outer_first else handlers[::-1]}
+    model = openai(server, max_tokens=2, max_retries=0, stream_usage=True)
+    loop = asyncio.Runner()
+
+    def call() -> None:
+        if how == "stream":
+            list(model.stream("hi", config))
+        elif how == "ainvoke":
+            loop.run(model.ainvoke("hi", config))
+        else:
+            model.invoke("hi", config)
+
+    if how == "fails":
+        with pytest.raises(InternalServerError):
+            call()
+        assert (day.spent, task.spent, len(day.entries()), len(task.entries())) == (0, 0, 1, 1)
+    else:
+        call()
+        call()
+        with pytest.raises(BudgetExceeded):
+            call()
+        assert (server.request_count, day.spent, task.spent) == (2, 20, 20)
+        assert len(day.entries()) == len(task.entries()) == 2
+        assert day.state()["calls"] == 2
+    loop.close()
+    assert (day.open_holds, task.open_holds, day._account.held.nano) == (0, 0, 0)
+
+
+def test_a_session_within_another_writes_into_the_same_ledger() -> None:
+    day = Session(id="day")
+    assert Session(parent=day).ledger is day.ledger
+    assert Session(parent=day, ledger="memory:").ledger is not day.ledger
 
 
 @pytest.mark.parametrize("how", ["invoke", "ainvoke"])
