@@ -7,13 +7,22 @@ task that had one of its own and left it sees none.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from apeiros_callbacks.session import Session
 
-__all__ = ["current_session", "enter", "leave", "put_around", "session_around", "session_here"]
+__all__ = [
+    "current_session",
+    "current_sessions",
+    "enter",
+    "leave",
+    "put_around",
+    "session_around",
+    "session_here",
+]
 
 _here: ContextVar[tuple[Session, ...] | None] = ContextVar("apeiros_sessions", default=None)
 _anywhere: list[Session] = []
@@ -22,10 +31,15 @@ _around: list[Session] = []
 
 def current_session() -> Session | None:
     """The session that calls made here belong to; None when none is entered."""
-    session = session_here()
-    if session is not None or _here.get() is not None:
-        return session
-    return next(iter(_anywhere[-1:]), None)
+    return next(iter(current_sessions()), None)
+
+
+def current_sessions() -> Sequence[Session]:
+    """The current session, and those that were entered around it, the innermost first."""
+    here = _here.get()
+    if here is None:
+        return _anywhere[-1:]
+    return [session for session in reversed(here) if session in _anywhere]
 
 
 def session_here() -> Session | None:

@@ -133,20 +133,21 @@ def test_a_session_within_another_shares_its_budget(serve: Any) -> None:
 
 @pytest.mark.parametrize("outer_first", [True, False])
 @pytest.mark.parametrize("how", ["invoke", "ainvoke", "stream", "fails"])
-def test_handlers_of_both_sessions_charge_a_call_once(serve: Any, how: str, outer_first: bool) -> None:
+def test_handlers_of_both_sessions_charge_a_call_once(
+    serve: Any, loop: asyncio.AbstractEventLoop, how: str, outer_first: bool
+) -> None:
     server = serve(Reply(status=500) if how == "fails" else TEN)
     day = Session(budget=25, prices=PRICES)
     task = Session(budget=100, prices=PRICES, parent=day)
     handlers = [ApeirosHandler(session=day), ApeirosHandler(session=task)]
     config: Any = {"callbacks": handlers if outer_first else handlers[::-1]}
     model = openai(server, max_tokens=2, max_retries=0, stream_usage=True)
-    loop = asyncio.Runner()
 
     def call() -> None:
         if how == "stream":
             list(model.stream("hi", config))
         elif how == "ainvoke":
-            loop.run(model.ainvoke("hi", config))
+            loop.run_until_complete(model.ainvoke("hi", config))
         else:
             model.invoke("hi", config)
 
@@ -162,7 +163,6 @@ def test_handlers_of_both_sessions_charge_a_call_once(serve: Any, how: str, oute
         assert (server.request_count, day.spent, task.spent) == (2, 20, 20)
         assert len(day.entries()) == len(task.entries()) == 2
         assert day.state()["calls"] == 2
-    loop.close()
     assert (day.open_holds, task.open_holds, day._account.held.nano) == (0, 0, 0)
 
 

@@ -148,6 +148,50 @@ def test_one_handler_in_two_blocks_is_left_twice(serve: Any) -> None:
     assert len(session.entries()) == 2
 
 
+def test_a_block_in_a_block_counts_in_both(serve: Any) -> None:
+    server = serve(TEN)
+    model = openai(server, max_tokens=2)
+    with handler_of(25) as outer:
+        with handler_of(5_000) as inner:
+            model.chat(messages())
+            model.chat(messages())
+            with pytest.raises(BudgetExceeded, match=f"session {outer.session.id}"):
+                model.chat(messages())
+        assert inner.session.spent == outer.session.spent == 20
+    assert (server.request_count, len(inner.session.entries()), len(outer.session.entries())) == (2, 2, 2)
+    assert f"{outer.session.id}: $20.0000 of $25.0000 spent" in repr(outer)
+
+
+@pytest.mark.parametrize("instrumented", [True, False])
+def test_a_session_that_is_started_in_a_block(serve: Any, instrumented: bool) -> None:
+    model = openai(serve(TEN))
+    if instrumented:
+        apeiros.instrument()
+    try:
+        with handler_of() as handler:
+            apeiros.start_session()
+            model.chat(messages())
+            started = apeiros.end_session()
+    finally:
+        apeiros.uninstrument()
+    assert started["calls"] == int(instrumented)
+    assert len(handler.session.entries()) == 1
+
+
+def test_a_block_of_a_session_within_that_of_another_counts_once(serve: Any) -> None:
+    server = serve(TEN)
+    model = openai(server, max_tokens=2)
+    day = Session(budget=25, prices=A_DOLLAR_A_TOKEN)
+    part = Session(prices=A_DOLLAR_A_TOKEN, parent=day)
+    with ApeirosHandler(session=day), ApeirosHandler(session=part):
+        model.chat(messages())
+        model.chat(messages())
+        with pytest.raises(BudgetExceeded):
+            model.chat(messages())
+    assert part.spent == day.spent == 20
+    assert (server.request_count, len(day.entries()), day.state()["calls"], day.open_holds) == (2, 2, 2, 0)
+
+
 def test_a_setting_beside_a_session_is_an_error() -> None:
     with pytest.raises(ConfigError, match="budget= belongs to the session"):
         ApeirosHandler(budget=1, session=Session())

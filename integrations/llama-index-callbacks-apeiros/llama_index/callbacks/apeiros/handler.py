@@ -12,7 +12,7 @@ from llama_index.core.callbacks.base_handler import BaseCallbackHandler
 from apeiros_callbacks import Budget, Price, Session
 from apeiros_callbacks.alerts import AlertTo
 from apeiros_callbacks.current import enter, leave
-from apeiros_callbacks.display import session_html
+from apeiros_callbacks.display import session_html, session_line
 from apeiros_callbacks.ledger import Ledger
 from apeiros_callbacks.money import Dollars
 from apeiros_callbacks.policy import Choice
@@ -143,6 +143,9 @@ class ApeirosHandler(BaseCallbackHandler):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.__exit__(kind, error, trace)
+
+    def __repr__(self) -> str:
+        return f"<ApeirosHandler {session_line(self.session)}>"
 
     def _repr_html_(self) -> str:
         return session_html(self.session)

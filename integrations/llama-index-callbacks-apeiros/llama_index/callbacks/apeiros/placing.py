@@ -1,6 +1,6 @@
 """Whose a call is: the handlers that it is recorded by, and that may refuse it.
 
-A call belongs to the handler whose `with` block it is made in, to those in the callback manager of its
+A call belongs to the handlers whose `with` blocks it is made in, to those in the callback manager of its
 model, to those in ``Settings.callback_manager``, and to that of the `BudgetedLLM` it is made through. What
 belongs to none of them goes to whom the other calls of its run belong to, such as a tool's to the handler of
 its agent's model; else, while ``instrument()`` is on, to the session that was started with
@@ -19,7 +19,7 @@ import llama_index.core
 from llama_index.core import Settings
 
 from apeiros_callbacks import Session
-from apeiros_callbacks.current import current_session
+from apeiros_callbacks.current import current_sessions
 from apeiros_callbacks.settings import Customer
 from llama_index.callbacks.apeiros.fields import field
 from llama_index.callbacks.apeiros.guard import Guard
@@ -92,18 +92,28 @@ def owners(instance: object, run: Sequence[Owner] = ()) -> Sequence[Owner]:
         run: whose other calls of the same run are: what belongs to nobody else belongs to them.
     """
     claim = claim_here.get()
-    session = current_session()
+    around = current_sessions()
     found: list[ApeirosHandler] = [] if claim is None else [claim.handler]
-    around = [] if session is None else _entered.get(session, [])
-    found.extend(handler for handler in (reference() for reference in around[-1:]) if handler is not None)
+    for session in around:
+        handler = _handler_of(session)
+        if handler is not None:
+            found.append(handler)
+        elif switch.is_on:
+            break  # it was started within the blocks around it, and records what it is part of by itself
     found.extend(_attached(instance))
     if not found:
         if run:
             return run
-        if session is not None and switch.is_on:
-            return (Owner(session),)
+        if around and switch.is_on:
+            return (Owner(around[0]),)
         found.extend(_unplaced())
     return _distinct(found)
+
+
+def _handler_of(session: Session) -> ApeirosHandler | None:
+    """The handler whose ``with`` block made a session current; None where it was started."""
+    entered = _entered.get(session)
+    return entered[-1]() if entered else None
 
 
 def _distinct(handlers: Sequence[ApeirosHandler]) -> list[Owner]:
