@@ -165,7 +165,7 @@ def model_for(name: str, way: Way, wrapped: bool, outcome: str, server: Scripted
 
 # A chat engine reads its stream in a thread of its own, which raises what the caller is told once more.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-@pytest.mark.parametrize(("name", "wrapped", "title", "outcome"), cells())
+@pytest.mark.parametrize(("name", "wrapped", "title", "outcome"), list(cells()))
 def test_a_cell(serve: Any, table: Any, name: str, wrapped: bool, title: str, outcome: str) -> None:
     way = (WAYS | EMBEDDINGS)[title]
     reply = reply_for(way, outcome)
