@@ -110,7 +110,7 @@ class Lender:
             for account in accounts:
                 if account.lacks(need) is None:
                     continue
-                if not isinstance(account, Allowance) or account.ring is None or account.scope in denied:
+                if not isinstance(account, Allowance) or account.stir is None or account.scope in denied:
                     return None  # it is refused, whatever the others say
                 short = short or account
             return None if short is None else self._ledger.allowances.want(short, need.nano)

@@ -56,20 +56,20 @@ class Allowance(Account):
     Args:
         scope: the period's scope, such as ``"customer:acme/2026-11"``.
         base: the scope whose cap it is, such as ``"customer:acme"``.
-        ring: wakes the thread that asks the ledger for more; None where the ledger is of this process only,
-            so that all of the cap is at hand.
+        stir: has the thread that asks the ledger look at this one; None where the ledger is of this process
+            only, so that all of the cap is at hand.
     """
 
     __slots__ = (
         "base", "comfort", "elsewhere", "granted", "is_asked", "is_leased", "largest", "looked_at", "low",
-        "rate", "recalled_until", "renew_at", "retry_at", "ring", "sent_at", "trusted_until",
-        "unwritten", "used", "used_at", "wants",
+        "queued_at", "rate", "recalled_until", "renew_at", "reported", "retry_at", "sent_at", "stir",
+        "trusted_until", "unwritten", "used", "used_at", "wants",
     )  # fmt: skip
 
-    def __init__(self, scope: str, base: str, ring: Callable[[], None] | None) -> None:
+    def __init__(self, scope: str, base: str, stir: Callable[[Allowance], None] | None) -> None:
         super().__init__(scope.replace(":", " ", 1).replace("/", " in "), None, scope)
         self.base = base
-        self.ring = ring
+        self.stir = stir
         self.granted = 0
         self.unwritten = 0
         self.elsewhere = 0
@@ -89,6 +89,10 @@ class Allowance(Account):
         self.looked_at = self.used_at = monotonic()
         self.recalled_until = self.renew_at = self.retry_at = -math.inf
         self.sent_at = 0.0
+        self.queued_at = math.inf
+        """When it is to be looked at again."""
+        self.reported = 0
+        """What the ledger was told to be idle: others are refused for the sake of the rest."""
 
     def limit_to(self, usd: Decimal | None) -> None:
         """Set the cap of the period; None for none."""
@@ -101,7 +105,7 @@ class Allowance(Account):
         """Keep only what is needed: the cap is lower than it was when the rest was lent."""
         self.granted = min(self.granted, self.held.nano + self.unwritten)
         self.is_asked = True
-        self.retry_at = -math.inf
+        self._ask()
 
     @property
     def idle(self) -> int:
@@ -117,7 +121,7 @@ class Allowance(Account):
         """See `Account.lacks`. What does not fit may fit once the ledger was asked: see `want`."""
         if self.limit_nano is None or not need.nano:
             return None
-        if self.ring is None or trusting:
+        if self.stir is None or trusting:
             return "usd" if need.nano > self.left_nano else None
         at_hand = self.granted - self.held.nano - self.unwritten >= need.nano
         return None if at_hand and monotonic() < self.trusted_until else "usd"
@@ -126,8 +130,14 @@ class Allowance(Account):
         """Ask for more; the thread of the ledger answers."""
         want = Want(self, need)
         self.wants.append(want)
-        self.retry_at = -math.inf
+        self._ask()
         return want
+
+    def _ask(self) -> None:
+        """Have the ledger asked at once."""
+        self.retry_at = -math.inf
+        if self.stir is not None:
+            self.stir(self)
 
     def refusal(self, need: Need, unit: str, model: str, *, mid_stream: bool) -> BudgetExceeded:
         """See `Account.refusal`."""
@@ -151,27 +161,44 @@ class Allowance(Account):
         if nano > self.largest:
             self.largest = nano
         if (
-            self.ring is not None
+            self.stir is not None
             and not self.is_asked
             and self.limit_nano is not None
             and self.granted - self.held.nano - self.unwritten < self.low
         ):
             self.is_asked = True
-            self.retry_at = -math.inf
-            self.ring()
+            self._ask()
+
+    def give_back(self, need: Need) -> None:
+        """See `Account.give_back`. Others are told of what nothing needs any more."""
+        super().give_back(need)
+        if self.has_untold and not self.is_asked:
+            GUARD.later(self._tell)  # when it is known what of it was spent
+
+    def _tell(self) -> None:
+        with GUARD:
+            if self.has_untold and not self.is_asked:
+                self.is_asked = True
+                self._ask()
+
+    @property
+    def has_untold(self) -> bool:
+        """More is idle than the ledger knows."""
+        return self.is_leased and self.granted - self.held.nano - self.unwritten > self.reported
 
     def book(self, spent: Need, usd: Decimal | None) -> None:
         """See `Account.book`."""
         nano = to_nano(usd) if usd else 0
         super().book(Need(nano, spent.calls, spent.tokens), usd)
-        if self.ring is not None:
+        if self.stir is not None:
             self.unwritten += nano
 
     def written(self, nano: int) -> None:
-        """Note that the ledger has what was spent."""
-        if self.ring is not None:
+        """Note that the ledger has what was spent, and no longer sets it aside."""
+        if self.stir is not None:
             # Not below 0: an entry may have been appended that no call of this process was.
             self.unwritten = max(0, self.unwritten - nano)
+            self.granted = max(0, self.granted - max(0, nano))
 
     def learn(self, spent: int, elsewhere: int) -> None:
         """Note what the ledger says: nano-dollars that all have spent, and that others need."""

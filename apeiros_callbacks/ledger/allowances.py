@@ -56,6 +56,7 @@ class Allowances:
         self._all: dict[str, Allowance] = {}
         self._current: dict[str, tuple[datetime, datetime, Allowance]] = {}
         self._waiting: list[Want] = []
+        self._stirred: dict[str, Allowance] = {}
         self._swept_at = self.used_at = monotonic()
 
     @property
@@ -91,7 +92,7 @@ class Allowances:
         found = self._all.get(scope)
         if found is not None:
             return found
-        made = Allowance(scope, base, self._ring)
+        made = Allowance(scope, base, None if self._ring is None else self._stir)
         if self._spent is not None:
             made.learn(self._spent(scope), 0)
         return self._all.setdefault(scope, made)
@@ -106,10 +107,22 @@ class Allowances:
 
     def want(self, allowance: Allowance, need: int) -> Want:
         """Ask the ledger for more. Called under `GUARD`."""
+        return allowance.want(need)
+
+    def _stir(self, allowance: Allowance) -> None:
         self._all.setdefault(allowance.scope, allowance)
-        want = allowance.want(need)
+        self._stirred[allowance.scope] = allowance
         self.ring()
-        return want
+
+    @property
+    def has_stirred(self) -> bool:
+        """There are some that the ledger is to be asked about at once."""
+        return bool(self._stirred)
+
+    def stirred(self) -> dict[str, Allowance]:
+        """Those, once. Called under `GUARD`."""
+        found, self._stirred = self._stirred, {}
+        return found
 
     def ring(self) -> None:
         """Wake the thread that asks."""
@@ -142,9 +155,9 @@ class Allowances:
                 lowered = before is not None and (allowance.limit_nano or before) < before
                 if allowance.is_leased and (lowered or allowance.limit_nano == 0):
                     allowance.drop_idle()
+                elif allowance.wants and self._ring is not None:
+                    self._stir(allowance)
             waiting, self._waiting = self._waiting, []
-        if any(allowance.is_asked for allowance in self.all()):
-            self.ring()
         for want in waiting:
             if not want.answer.done():
                 want.answer.set_result(True)

@@ -6,38 +6,34 @@ Invariants, in nano-dollars of one period's scope, after each transaction:
 2. What a process holds and has not written yet <= what is granted to it, as long as calls cost no more than
    was held for them.
 
-A process that writes an entry moves its amount from granted to spent in the transaction that inserts it. It
-asks for levels, never for differences, so that a transaction whose answer got lost may be repeated. It
+A process that writes an entry moves its amount from granted to spent in the transaction that inserts it,
+and does not ask for that. It asks when it runs low, has more to spare than it told, or after some time: for
+levels, never for differences, so that a transaction whose answer got lost may be repeated. It
 lowers its own level before it asks for less, and raises it after it was granted more: whatever is lost on
 the way, it never spends what somebody else has.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import secrets
 import socket
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from heapq import heappop, heappush
 from time import monotonic
 
 from apeiros_callbacks.ledger.allowance import GUARD, Allowance
 from apeiros_callbacks.ledger.allowances import Allowances
+from apeiros_callbacks.ledger.comfort import IDLE, comfort_of
 from apeiros_callbacks.ledger.rows import Item
 from apeiros_callbacks.ledger.store import Answer, Ask, Written
 from apeiros_callbacks.money import from_nano, to_nano
 
 __all__ = ["Leases"]
 
-_HORIZON = 0.5
-"""Seconds of spending to have at hand."""
-_AT_LEAST = 4
-"""Calls to have at hand, of the size of the largest."""
-_LOOK = 0.05
-"""Seconds over which the speed of spending is measured, at least."""
-_IDLE = 10.0
-"""Seconds without a call after which what is idle is given back."""
 _RECALLED = 1.0
 """Seconds during which nothing idle is kept after others asked for it."""
 _POLL = 0.25
@@ -67,6 +63,11 @@ class Leases:
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._looked_at = self._swept_at = self._polled_at = -_NEVER
         self._moved: Mapping[str, int] = {}
+        self._asked: dict[str, tuple[Allowance, Ask]] = {}
+        """What was asked and is not answered yet."""
+        self._queue: list[tuple[float, int, Allowance]] = []
+        """When to look at each next, by the monotonic clock: a heap."""
+        self._numbers = itertools.count()
         self._sent_at = 0.0
 
     # Asking
@@ -75,18 +76,48 @@ class Leases:
         """What to ask in the transaction that writes these entries."""
         now = self._sent_at = monotonic()
         moved = self._moved = _sums(items)
-        asks: list[Ask] = []
         with GUARD:
-            for allowance in self._allowances.all():
+            found = self._to_look_at(moved, now, leaving=leaving)
+            self._asked = {}
+            for allowance in found:
                 if allowance.limit_nano is None and not allowance.is_leased:
+                    _answer_wants(allowance)
                     continue
                 _drop(allowance)
-                if allowance.scope in moved or leaving or self._due_at(allowance) <= now:
+                if leaving or allowance.has_untold or self._due_at(allowance) <= now:
                     ask = self._ask(allowance, moved.get(allowance.scope, 0), now, leaving=leaving)
                     if ask is not None:
-                        asks.append(ask)
+                        self._asked[ask.scope] = (allowance, ask)
+                        continue
+                self._look_again(allowance, now)
             self._allowances.sweep(now)
-        return sorted(asks, key=lambda ask: ask.scope)
+        return sorted((ask for _, ask in self._asked.values()), key=lambda ask: ask.scope)
+
+    def _to_look_at(self, moved: Iterable[str], now: float, *, leaving: bool) -> list[Allowance]:
+        # A process may serve thousands of customers: most have nothing to say most of the time.
+        found = self._allowances.stirred()
+        if leaving:
+            return self._allowances.all()
+        for scope, (allowance, _) in self._asked.items():
+            found.setdefault(scope, allowance)
+        while self._queue and self._queue[0][0] <= now:
+            at, _, allowance = heappop(self._queue)
+            if allowance.queued_at == at:
+                allowance.queued_at = _NEVER
+                found.setdefault(allowance.scope, allowance)
+        for scope in moved:
+            charged = self._allowances.get(scope)
+            if charged is not None:
+                found.setdefault(scope, charged)
+        return list(found.values())
+
+    def _look_again(self, allowance: Allowance, now: float) -> None:
+        at = self._due_at(allowance)
+        if allowance.is_leased:  # what is idle by then may be given back
+            at = min(at, max(now, allowance.used_at, allowance.sent_at) + IDLE)
+        if at < allowance.queued_at:
+            allowance.queued_at = at
+            heappush(self._queue, (at, next(self._numbers), allowance))
 
     def _ask(self, allowance: Allowance, moved: int, now: float, *, leaving: bool) -> Ask | None:
         busy = allowance.held.nano + max(0, allowance.unwritten - moved)
@@ -96,7 +127,7 @@ class Leases:
             want.is_told = True
         first, least = busy + sum(needs[:1]), busy + sum(needs)
         has = allowance.granted - moved
-        comfort = 0 if leaving or allowance.limit_nano is None else _comfort(allowance, now, ran_out)
+        comfort = 0 if leaving or allowance.limit_nano is None else comfort_of(allowance, now, ran_out)
         wish = least + comfort
         if comfort and wish < has <= least + 4 * comfort:
             wish = has  # not worth a change
@@ -105,6 +136,7 @@ class Leases:
         if kept < has:
             allowance.granted = max(0, kept + moved)
         if not wish and not allowance.is_leased:
+            allowance.is_asked = False
             return None
         allowance.is_asked = allowance.is_leased = True
         return Ask(allowance.scope, busy, first, least, wish)
@@ -116,7 +148,7 @@ class Leases:
         if not allowance.is_leased:
             return _NEVER
         if allowance.idle > 0:  # to be given back when it is not used
-            return min(max(allowance.used_at, allowance.sent_at) + _IDLE, allowance.renew_at)
+            return min(max(allowance.used_at, allowance.sent_at) + IDLE, allowance.renew_at)
         return allowance.renew_at
 
     # Hearing
@@ -127,20 +159,20 @@ class Leases:
             self._allowances.know(written.caps_version, written.caps)
         # The cap may have been changed meanwhile: what was lent under another one is asked for again.
         is_stale = written.caps_version < self._allowances.version
-        heard = {answer.scope: answer for answer in written.answers}
+        now = monotonic()
         with GUARD:
             for scope, nano in self._moved.items():
                 allowance = self._allowances.get(scope)
                 if allowance is not None:
                     allowance.written(nano)
-            for scope, answer in heard.items():
-                allowance = self._allowances.get(scope)
-                if allowance is not None:
-                    self._take_up(allowance, answer, is_stale)
-                    _answer_wants(allowance)
-                    if any(want.is_told for want in allowance.wants):
-                        allowance.retry_at = monotonic() + _RETRY
+            for answer in written.answers:
+                asked = self._asked.pop(answer.scope, None)
+                if asked is not None:
+                    self._take_up(*asked, answer, is_stale)
+                    self._look_again(asked[0], now)
         self._moved = {}
+        self.recall(written.recalled)
+        self._polled_at = now
 
     def written_alone(self, item: Item) -> None:
         """Note an entry that was written by itself."""
@@ -150,9 +182,10 @@ class Leases:
                 if allowance is not None:
                     allowance.written(nano)
 
-    def _take_up(self, allowance: Allowance, answer: Answer, is_stale: bool) -> None:
+    def _take_up(self, allowance: Allowance, ask: Ask, answer: Answer, is_stale: bool) -> None:
         now = self._sent_at
         allowance.granted = answer.granted
+        allowance.reported = ask.idle_of(answer.granted)
         allowance.is_leased = answer.granted > 0
         if not is_stale:
             allowance.limit_to(None if answer.cap is None else from_nano(answer.cap))
@@ -170,6 +203,9 @@ class Leases:
         allowance.retry_at = monotonic() + _RETRY if is_short else -_NEVER
         if is_stale:
             allowance.drop_idle()
+        _answer_wants(allowance)
+        if any(want.is_told for want in allowance.wants):
+            allowance.retry_at = monotonic() + _RETRY
 
     # When
 
@@ -181,9 +217,10 @@ class Leases:
         due = _NEVER
         in_use = now - self._allowances.used_at < _IN_USE
         with GUARD:
-            for allowance in self._allowances.all():
-                if allowance.limit_nano is not None or allowance.is_leased:
-                    due = min(due, self._due_at(allowance))
+            if self._allowances.has_stirred:
+                return 0.0
+            if self._queue:
+                due = self._queue[0][0]
             if any(allowance.idle > 0 and allowance.is_leased for allowance in self._allowances.all()):
                 due = min(due, self._polled_at + _POLL)
         if in_use:
@@ -208,6 +245,7 @@ class Leases:
                     allowance.recalled_until = now + _RECALLED
                     allowance.is_asked = True
                     allowance.retry_at = -_NEVER
+                    self._look_again(allowance, now)
 
     def looks(self) -> bool:
         """Whether it is time to see if caps were changed elsewhere."""
@@ -232,7 +270,7 @@ class Leases:
         """Something is set aside that no open call needs."""
         with GUARD:
             return any(
-                one.is_leased and (one.idle > 0 or (one.is_asked and one.idle == 0))
+                one.is_leased and (one.idle > 0 or not one.granted or (one.is_asked and one.idle == 0))
                 for one in self._allowances.all()
             )
 
@@ -243,29 +281,6 @@ def _drop(allowance: Allowance) -> None:
         kept = [want for want in allowance.wants if not want.is_dropped]
         allowance.wants.clear()
         allowance.wants.extend(kept)
-
-
-def _comfort(allowance: Allowance, now: float, ran_out: bool) -> int:
-    """Nano-dollars to have at hand beyond what is needed: what is spent in a moment at the present speed."""
-    if allowance.recalled_until > now:
-        allowance.comfort = 0
-        return 0
-    passed = now - allowance.looked_at
-    if passed >= _LOOK:
-        speed = allowance.used / passed
-        allowance.rate = speed if speed > allowance.rate else (allowance.rate + speed) / 2
-        if allowance.used:
-            allowance.used_at = now
-        allowance.used, allowance.looked_at = 0, now
-    if now - allowance.used_at > _IDLE and not allowance.wants:
-        allowance.comfort = allowance.largest = 0
-        return 0
-    largest = max([allowance.largest, *(want.need for want in allowance.wants)])
-    at_hand = max(_AT_LEAST * largest, int(allowance.rate * _HORIZON))
-    if ran_out:  # it was too little
-        at_hand = max(at_hand, 2 * allowance.comfort)
-    allowance.comfort = min(at_hand, allowance.limit_nano or 0)
-    return allowance.comfort
 
 
 def _answer_wants(allowance: Allowance) -> None:

@@ -138,6 +138,7 @@ class PostgresStore:
         names = {self.legible(ask.scope): ask.scope for ask in batch.asks}
         return Written(
             [Answer(names[scope], *rest) for scope, *rest in found["answers"]],
+            found["recalled"],
             [(scope, nano) for scope, nano in found["spent"]],
             caps_version=found["caps_version"],
             caps=None if found["caps"] is None else [cap_of_row(row) for row in found["caps"]],

@@ -14,7 +14,7 @@ from apeiros_callbacks.errors import LedgerCorrupt, LedgerError, LedgerUnavailab
 from apeiros_callbacks.ledger.cap_rows import CAP_COLUMNS, cap_of_row
 from apeiros_callbacks.ledger.fork_gate import inside_sqlite
 from apeiros_callbacks.ledger.noted import NOTE_FINDING
-from apeiros_callbacks.ledger.rows import entry_of, insert, legible, select
+from apeiros_callbacks.ledger.rows import Item, entry_of, insert, legible, select
 from apeiros_callbacks.ledger.sqlite_file import (
     explain,
     identity,
@@ -124,15 +124,15 @@ class SqliteStore:
     def _transact(self, connection: sqlite3.Connection, batch: Batch, owner: str) -> Written:
         connection.execute("BEGIN IMMEDIATE")
         try:
-            before = {ask.scope: _spent(connection, legible(ask.scope)) for ask in batch.asks}
+            lent = _lent(connection, batch.items, owner)
             insert(connection, batch.items, clean=batch.clean)
+            _take_out(connection, lent, owner)
             connection.executemany(NOTE_FINDING, batch.notes)
             now = time.time_ns() // 1_000
             expired = _sweep(connection, now) if batch.sweep else 0
             until = now + round(self.lease * 1e6)
-            answers = [
-                _answer(connection, ask, owner, before[ask.scope], now=now, until=until) for ask in batch.asks
-            ]
+            answers = [_answer(connection, ask, owner, now=now, until=until) for ask in batch.asks]
+            recalled = [scope for (scope,) in connection.execute(RECALLED, (owner,))]
             spent = [(scope, _spent(connection, legible(scope))) for scope in batch.watched]
             caps = _caps(connection, batch.caps_version)
             connection.execute("COMMIT")
@@ -140,7 +140,7 @@ class SqliteStore:
             if connection.in_transaction:  # SQLite rolls back by itself after some errors
                 connection.execute("ROLLBACK")
             raise
-        return Written(answers, spent, expired=expired, **caps)
+        return Written(answers, recalled, spent, expired=expired, **caps)
 
     def entries(self, scope: str | None) -> list[Entry]:
         """See `Store.entries`."""
@@ -191,23 +191,40 @@ def _spent(connection: sqlite3.Connection, scope: str) -> int:
     return 0 if row is None else row[0]
 
 
+def _lent(connection: sqlite3.Connection, items: Sequence[Item], owner: str) -> list[tuple[str, int, int]]:
+    """What is set aside for a process in the scopes that entries are charged to, and what they have spent."""
+    scopes = {legible(scope) for _, scopes in items for scope in scopes}
+    return [row for scope in scopes for row in connection.execute(_LENT, (scope, owner))]
+
+
+_LENT = """
+SELECT scope, granted, spent FROM lease JOIN scope_total USING (scope) WHERE scope = ? AND owner = ?
+"""
+
+
+def _take_out(connection: sqlite3.Connection, lent: Sequence[tuple[str, int, int]], owner: str) -> None:
+    """What was spent is no longer set aside."""
+    for scope, has, before in lent:
+        left = max(0, has - (_spent(connection, scope) - before))
+        connection.execute("UPDATE lease SET granted = ? WHERE scope = ? AND owner = ?", (left, scope, owner))
+        connection.execute(
+            "UPDATE scope_total SET reserved = reserved - ? WHERE scope = ?", (has - left, scope)
+        )
+
+
 _SUMS = """
 SELECT coalesce(sum(granted), 0), coalesce(sum(min(idle, granted)), 0), count(*)
 FROM lease WHERE scope = ? AND owner <> ?
 """
 
 
-def _answer(
-    connection: sqlite3.Connection, ask: Ask, owner: str, before: int, *, now: int, until: int
-) -> Answer:
+def _answer(connection: sqlite3.Connection, ask: Ask, owner: str, *, now: int, until: int) -> Answer:
     scope = legible(ask.scope)
     spent = _spent(connection, scope)
     row = connection.execute(
         "SELECT granted, recalled FROM lease WHERE scope = ? AND owner = ?", (scope, owner)
     ).fetchone()
     has, recalled = row or (0, 0)
-    # What these entries cost is spent now, and no longer set aside.
-    has = max(0, has - (spent - before))
     base = scope.rpartition("/")[0]
     found = connection.execute("SELECT usd_nano FROM cap WHERE scope = ?", (base,)).fetchone()
     cap = None if found is None else found[0]

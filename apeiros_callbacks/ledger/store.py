@@ -58,7 +58,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What is to be done in one transaction, all or none."""
+    """What is to be done in one transaction, all or none.
+
+    What entries cost is taken out of what is set aside for this process, as far as it has something there.
+    """
 
     items: Sequence[Item] = ()
     asks: Sequence[Ask] = ()
@@ -79,6 +82,8 @@ class Written:
     """What came of it."""
 
     answers: Sequence[Answer] = ()
+    recalled: Sequence[str] = ()
+    """Scopes that were not asked for, in which others need what is idle here."""
     spent: Sequence[tuple[str, int]] = ()
     """The scopes watched, and the nano-dollars spent in them."""
     caps_version: int = -1

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import multiprocessing
+import random
 import sys
 import tempfile
 import time
@@ -48,7 +49,8 @@ AGENTS, CALLS, SECONDS = 200, 20, 0.05
 
 
 def work(url: str, name: int, pairs: int, customers: int, start: Any, told: Any) -> None:
-    """Hold and settle as long as the caps last, at most so often."""
+    """Hold and settle as long as the caps last, at most so often; each process in an order of its own."""
+    order = random.Random(name).sample(range(customers), customers)
     ledger = open_ledger(url)
     accounts, lender, now = Accounts(GUARD), Lender(ledger, 60, "refuse"), datetime.now(UTC)
     waits: list[float] = []
@@ -56,7 +58,7 @@ def work(url: str, name: int, pairs: int, customers: int, start: Any, told: Any)
     number = 0
     while number < pairs:
         began = time.perf_counter()
-        account = ledger.allowances.of(customer_scope(f"c{number % customers}"), now)
+        account = ledger.allowances.of(customer_scope(f"c{order[number % customers]}"), now)
         hold, _ = accounts.hold((account,), NEED)
         if hold is None:
             attempt = lender.attempt()

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from apeiros_callbacks import BudgetExceeded
+from apeiros_callbacks.call import Outcome
 from apeiros_callbacks.caps import Cap
 from apeiros_callbacks.ledger import Ledger, open_ledger
 from apeiros_callbacks.money import from_nano
 from tests.contract.entries import until
+from tests.contract.processes import run
 from tests.contract.spending import session_on, spend, spend_until_refused
 
 COST = 1_234_567
@@ -169,6 +171,29 @@ def test_what_was_spent_before_counts(url: str, ledger: Ledger) -> None:
     ledger.close()
     with closing(open_ledger(url)) as again:
         assert spend_until_refused(session_on(again, [COST]), COST) == 2
+
+
+def test_what_is_freed_here_is_there_for_others_at_once(url: str, ledger: Ledger) -> None:
+    """A call that was not sent after all writes nothing that would tell them."""
+    if url == "memory:":
+        pytest.skip("a ledger in memory is of one process")
+    ledger.set_cap(cap(3))
+    session = session_on(ledger, [COST])
+    for number in range(3):
+        session.open_tool(f"t{number}", f"tool-{COST}", customer="acme")
+    ledger.flush()  # it is known that nothing is to spare
+    session.close_call("t1", Outcome(ending="unsent"))
+    ledger.flush()
+    spent, _ = run(
+        """
+        from tests.contract.spending import session_on, spend_until_refused
+        cost = int(sys.argv[2])
+        print(spend_until_refused(session_on(url, [cost]), cost))
+        """,
+        url,
+        COST,
+    )
+    assert spent == "1\n"
 
 
 def test_a_child_session_and_its_parent_count_a_call_once(ledger: Ledger) -> None:

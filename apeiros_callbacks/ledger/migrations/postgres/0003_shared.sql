@@ -143,6 +143,7 @@ CREATE FUNCTION sync(
 ) RETURNS json LANGUAGE plpgsql
 SET search_path FROM CURRENT
 -- A server plans these statements once, when the tables are empty, and keeps the plan: by the indexes.
+SET plan_cache_mode = force_generic_plan SET jit = off
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 DECLARE
@@ -159,39 +160,41 @@ DECLARE
     expired bigint := 0;
     latest bigint;
 BEGIN
-    INSERT INTO entry (
-        id, attempt, kind, corrects, session_id, customer_id, agent, step, provider, model, requested_model,
-        input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cache_write_1h_tokens,
-        reasoning_tokens, input_audio_tokens, output_audio_tokens, web_searches, file_searches, amount,
-        amount_nano, usage_certainty, price_certainty, cached, unit_prices, price_source, started_at, ended_at,
-        routed_from, routed_to, routed_why, error
-    )
-    SELECT
-        id, attempt, kind, corrects, session_id, customer_id, agent, step, provider, model, requested_model,
-        input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cache_write_1h_tokens,
-        reasoning_tokens, input_audio_tokens, output_audio_tokens, web_searches, file_searches, amount,
-        amount_nano, usage_certainty, price_certainty, cached, unit_prices, price_source, started_at, ended_at,
-        routed_from, routed_to, routed_why, error
-    FROM json_populate_recordset(NULL::entry, given)
-    ON CONFLICT (id, attempt) DO NOTHING;
-
-    WITH new AS (
-        INSERT INTO charge (scope, entry)
-        SELECT charged.scope, entry.seq
-        FROM json_to_recordset(given) AS line (id text, attempt integer, scopes json)
-        CROSS JOIN LATERAL json_array_elements_text(line.scopes) AS charged (scope)
-        JOIN entry ON entry.id = line.id AND entry.attempt = line.attempt
-        ON CONFLICT DO NOTHING
-        RETURNING charge.scope, charge.entry
-    )
-    SELECT array_agg(ROW(scope, spent, calls, tokens, entries, first_at, last_at, 0)::scope_total ORDER BY scope)
-    INTO sums
-    FROM (
+    IF json_array_length(given) > 0 THEN
+        INSERT INTO entry (
+            id, attempt, kind, corrects, session_id, customer_id, agent, step, provider, model, requested_model,
+            input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cache_write_1h_tokens,
+            reasoning_tokens, input_audio_tokens, output_audio_tokens, web_searches, file_searches, amount,
+            amount_nano, usage_certainty, price_certainty, cached, unit_prices, price_source, started_at, ended_at,
+            routed_from, routed_to, routed_why, error
+        )
         SELECT
-            new.scope AS scope, sum(spent) AS spent, sum(calls) AS calls, sum(tokens) AS tokens,
-            count(*) AS entries, min(first_at) AS first_at, max(last_at) AS last_at
-        FROM new JOIN counted ON counted.seq = new.entry GROUP BY new.scope
-    ) AS by_scope;
+            id, attempt, kind, corrects, session_id, customer_id, agent, step, provider, model, requested_model,
+            input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cache_write_1h_tokens,
+            reasoning_tokens, input_audio_tokens, output_audio_tokens, web_searches, file_searches, amount,
+            amount_nano, usage_certainty, price_certainty, cached, unit_prices, price_source, started_at, ended_at,
+            routed_from, routed_to, routed_why, error
+        FROM json_populate_recordset(NULL::entry, given)
+        ON CONFLICT (id, attempt) DO NOTHING;
+
+        WITH new AS (
+            INSERT INTO charge (scope, entry)
+            SELECT charged.scope, entry.seq
+            FROM json_to_recordset(given) AS line (id text, attempt integer, scopes json)
+            CROSS JOIN LATERAL json_array_elements_text(line.scopes) AS charged (scope)
+            JOIN entry ON entry.id = line.id AND entry.attempt = line.attempt
+            ON CONFLICT DO NOTHING
+            RETURNING charge.scope, charge.entry
+        )
+        SELECT array_agg(ROW(scope, spent, calls, tokens, entries, first_at, last_at, 0)::scope_total ORDER BY scope)
+        INTO sums
+        FROM (
+            SELECT
+                new.scope AS scope, sum(spent) AS spent, sum(calls) AS calls, sum(tokens) AS tokens,
+                count(*) AS entries, min(first_at) AS first_at, max(last_at) AS last_at
+            FROM new JOIN counted ON counted.seq = new.entry GROUP BY new.scope
+        ) AS by_scope;
+    END IF;
 
     -- In one order for all, so that no two processes wait for each other. As late as possible: until its end
     -- the others wait.
@@ -201,14 +204,29 @@ BEGIN
     ) AS needed;
     INSERT INTO scope_total (scope) SELECT unnest(locked) ON CONFLICT DO NOTHING;
     PERFORM 1 FROM scope_total WHERE scope = ANY (locked) ORDER BY scope FOR UPDATE;
-    UPDATE scope_total AS total SET
-        spent = total.spent + new.spent,
-        calls = total.calls + new.calls,
-        tokens = total.tokens + new.tokens,
-        entries = total.entries + new.entries,
-        first_at = least(total.first_at, new.first_at),
-        last_at = greatest(total.last_at, new.last_at)
-    FROM unnest(sums) AS new WHERE new.scope = total.scope;
+    IF sums IS NOT NULL THEN
+        UPDATE scope_total AS total SET
+            spent = total.spent + new.spent,
+            calls = total.calls + new.calls,
+            tokens = total.tokens + new.tokens,
+            entries = total.entries + new.entries,
+            first_at = least(total.first_at, new.first_at),
+            last_at = greatest(total.last_at, new.last_at),
+            -- What these entries cost is spent now, and no longer set aside.
+            reserved = total.reserved - coalesce(lent.granted - greatest(0, lent.granted - new.spent), 0)
+        FROM unnest(sums) AS new LEFT JOIN LATERAL (
+            SELECT granted FROM lease WHERE lease.scope = new.scope AND lease.owner = me OFFSET 0
+        ) AS lent ON true
+        WHERE new.scope = total.scope;
+        -- In this form it goes by the index, however many leases there are.
+        INSERT INTO lease (scope, owner, granted, idle, expires_at, recalled)
+        SELECT new.scope, me, greatest(0, lent.granted - new.spent), lent.idle, lent.expires_at, lent.recalled
+        FROM unnest(sums) AS new CROSS JOIN LATERAL (
+            SELECT * FROM lease WHERE lease.scope = new.scope AND lease.owner = me OFFSET 0
+        ) AS lent
+        WHERE new.spent <> 0
+        ON CONFLICT (scope, owner) DO UPDATE SET granted = excluded.granted;
+    END IF;
 
     IF sweep THEN
         SELECT take_back(array_agg(scope)) INTO expired FROM (
@@ -219,15 +237,13 @@ BEGIN
     END IF;
 
     FOR ask IN
-        SELECT asked.*, coalesce(new.spent, 0) AS moved
+        SELECT *
         FROM json_to_recordset(asks) AS asked (scope text, busy bigint, first bigint, least bigint, wish bigint)
-        LEFT JOIN unnest(sums) AS new ON new.scope = asked.scope
-        ORDER BY asked.scope COLLATE "C"
+        ORDER BY scope COLLATE "C"
     LOOP
         SELECT granted, recalled INTO mine FROM lease WHERE scope = ask.scope AND owner = me;
         SELECT spent INTO spent_now FROM scope_total WHERE scope = ask.scope;
-        -- What these entries cost is spent now, and no longer set aside.
-        has := greatest(0, coalesce(mine.granted, 0) - ask.moved);
+        has := coalesce(mine.granted, 0);
         limit_nano := NULL;
         SELECT usd_nano INTO limit_nano FROM cap WHERE scope = regexp_replace(ask.scope, '/[^/]*$', '');
         gets := 0;
@@ -273,6 +289,9 @@ BEGIN
     SELECT coalesce(max(version), 0) INTO latest FROM cap;
     RETURN json_build_object(
         'answers', to_json(answers),
+        'recalled', (
+            SELECT coalesce(json_agg(scope), '[]') FROM lease WHERE owner = me AND recalled = 1
+        ),
         'spent', (
             SELECT coalesce(json_agg(json_build_array(scope, spent)), '[]')
             FROM scope_total WHERE scope = ANY (watched)
