@@ -14,11 +14,12 @@ sqlite_store.py     a file as a store; turns.py lets processes have it in their 
 sqlite_file.py      opening a file: whose it is, whether it can be used
 mounts.py           network file systems, where SQLite's write-ahead log is not safe
 fork_gate.py        keeps this process out of SQLite while it forks
-postgres_store.py   a PostgreSQL server as a store; postgres_schema.py makes its tables
+postgres_store.py   a PostgreSQL server as a store; postgres_schema.py makes its tables,
+                    postgres_connection.py waits for it, but not for ever
 migrate.py          the numbered scripts of ``migrations/``
 rows.py             an `Entry` as a row, and back; cap_rows.py the same for a `Cap`
 allowance.py        what this process may spend of one period of a cap; allowances.py finds it
-leases.py           what to ask the ledger to set aside, when, and what an answer means
+leases.py           what to ask the ledger to set aside, when, and what an answer means; comfort.py how much
 totals.py           what a scope has in all
 watchers.py         who is told when a period has spent more
 audit.py            whether counters are what the entries say, and making them so

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from apeiros_callbacks.errors import LedgerCorrupt, LedgerTooNew
 from apeiros_callbacks.ledger.migrate import postgres_migrations
+from apeiros_callbacks.ledger.postgres_connection import unhurried
 
 if TYPE_CHECKING:
     import psycopg
@@ -32,7 +33,8 @@ def migrate(connection: psycopg.Connection[Any]) -> None:
     newest = postgres_migrations()[-1][0]
     if _version_of(connection) == newest:
         return
-    with connection.transaction():
+    # Others may be at it, and old tables be long.
+    with unhurried(connection), connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         # Another process may have been first, while this one waited for the lock.
         found = _version_of(connection)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from apeiros_callbacks.entry import Entry
 from apeiros_callbacks.errors import LedgerCorrupt, LedgerError, LedgerUnavailable
 from apeiros_callbacks.ledger.cap_rows import cap_of_row
 from apeiros_callbacks.ledger.noted import NOTE_FINDING
+from apeiros_callbacks.ledger.postgres_connection import connect
 from apeiros_callbacks.ledger.postgres_schema import SCHEMA, migrate
 from apeiros_callbacks.ledger.rows import COLUMNS, Item, entry_of, legible, row_of, select
 from apeiros_callbacks.ledger.store import Answer, Batch, Written
@@ -21,9 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = ["PostgresStore"]
 
-_SYNC = f"SELECT {SCHEMA}.sync(%s, %s, %s, %s, %s, %s, %s)"
+_SYNC = f"SELECT {SCHEMA}.sync(%s, %s, %s, %s, %s, %s, %s, %s)"
 _RETRIES = 3
 """Times that a transaction is begun again which the server gave up for the sake of another."""
+
+_MOST_PATIENCE = 12
+"""Times the URL's timeout. A statement that was given up is given twice the time when it is tried again."""
 
 # A forked child must not use, or even close, what its parent had open.
 _parents_connections: list[object] = []
@@ -43,6 +48,8 @@ class PostgresStore:
         self.lease = options.lease
         self.has_opened = False
         self._connection: psycopg.Connection[Any] | None = None
+        self._patience = options.timeout
+        self._numbers = itertools.count()
 
     @property
     def unstorable(self) -> tuple[type[Exception], ...]:
@@ -58,7 +65,7 @@ class PostgresStore:
         """See `Store.open`."""
         if self._connection is not None:
             return
-        connection = self._connect()
+        connection = connect(self._options, self._patience)
         try:
             migrate(connection)
         except BaseException:
@@ -85,7 +92,17 @@ class PostgresStore:
         if self._connection is None:
             raise AssertionError("it is opened first")
         statement = f"SELECT scope FROM {SCHEMA}.lease WHERE owner = %s AND recalled = 1"  # noqa: S608
-        return [scope for (scope,) in self._connection.execute(statement, (owner,))]
+        with self._growing_patience():
+            return [scope for (scope,) in self._connection.execute(statement, (owner,))]
+
+    @contextmanager
+    def _growing_patience(self) -> Generator[None]:
+        try:
+            yield
+        except LedgerUnavailable:  # it may only be slow
+            self._patience = min(2 * self._patience, _MOST_PATIENCE * self.timeout)
+            raise
+        self._patience = self.timeout
 
     def explain(self, error: Exception) -> LedgerError:
         """See `Store.explain`."""
@@ -126,11 +143,15 @@ class PostgresStore:
         ]
         given = json.dumps([self._line(item, clean=batch.clean) for item in batch.items])
         watched = [self.legible(scope) for scope in batch.watched]
-        values = (owner, self.lease, given, json.dumps(asks), watched, batch.caps_version, batch.sweep)
+        values = (
+            owner, next(self._numbers), self.lease, given, json.dumps(asks), watched, batch.caps_version,
+            batch.sweep,
+        )  # fmt: skip
         found: dict[str, Any] = {}
         for again in range(_RETRIES):
             try:
-                found = self._sync(connection, batch, values)
+                with self._growing_patience():
+                    found = self._sync(connection, batch, values)
                 break
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
                 if again == _RETRIES - 1:
@@ -179,7 +200,7 @@ class PostgresStore:
     def read(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """See `Store.read`."""
         try:
-            with self._connect() as connection, connection.transaction():
+            with connect(self._options) as connection, connection.transaction():
                 connection.execute(f"SET LOCAL search_path TO {SCHEMA}")
                 return connection.execute(_marked(statement), values).fetchall()
         except Exception as error:
@@ -194,7 +215,7 @@ class PostgresStore:
         import psycopg
 
         try:
-            with self._connect() as connection:
+            with connect(self._options) as connection:
                 for again in range(_RETRIES):
                     try:
                         with connection.transaction():
@@ -209,13 +230,6 @@ class PostgresStore:
         except Exception as error:
             raise self.explain(error) from error
         raise AssertionError("it returned or raised")
-
-    def _connect(self) -> psycopg.Connection[Any]:
-        import psycopg
-
-        defaults: dict[str, Any] = dict(self._options.defaults)
-        # A pooler between here and the server may give each transaction another connection.
-        return psycopg.connect(self._options.conninfo, autocommit=True, prepare_threshold=None, **defaults)
 
 
 def _marked(statement: str) -> bytes:

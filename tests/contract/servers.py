@@ -51,6 +51,31 @@ class Server:
         self._server.stop()
         self._server.start()
 
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[list[int]]:
+        """None of its processes runs meanwhile; what arrives is confirmed by the system all the same.
+
+        Gives the numbers of those that serve clients.
+        """
+        import psycopg
+
+        with psycopg.connect(self.uri()) as connection:
+            found = connection.execute(
+                "SELECT pid, backend_type FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+            ).fetchall()
+        processes = [self._postmaster(), *(pid for pid, _ in found)]
+        for pid in processes:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield [pid for pid, kind in found if kind == "client backend"]
+        finally:
+            for pid in reversed(processes):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
+    def _postmaster(self) -> int:
+        return int((Path(self._server.pgdata) / "postmaster.pid").read_text().split()[0])
+
     def uri(self, database: str = "postgres") -> str:
         found: str = self._server.get_uri(database=database)
         return found.replace("postgres:@", "postgres@")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
+from typing import cast
 
 import pytest
 
@@ -15,6 +18,10 @@ from apeiros_callbacks.caps import Cap
 from apeiros_callbacks.errors import LedgerTooNew, LedgerUnavailable
 from apeiros_callbacks.ledger import Ledger, open_ledger
 from apeiros_callbacks.ledger.audit import check, store_of
+from apeiros_callbacks.ledger.postgres_store import PostgresStore
+from apeiros_callbacks.ledger.store import Ask, Batch
+from apeiros_callbacks.ledger.url import PostgresUrl, parse_url
+from apeiros_callbacks.money import from_nano
 from apeiros_callbacks.waiting import awaited
 from tests.contract.entries import entry, until
 from tests.contract.proxy import Proxy
@@ -143,6 +150,52 @@ def test_a_schema_of_a_newer_version_is_refused(database: str) -> None:
         store_of(ledger).change([("UPDATE schema_version SET version = 99", ())])
     with pytest.raises(LedgerTooNew, match=r"has version 99 of the schema, .* Upgrade apeiros-callbacks"):
         open_ledger(database)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="nothing freezes a process here")
+@pytest.mark.parametrize("then", ["goes on", "dies"])
+def test_the_server_is_frozen(then: str, server: Server) -> None:
+    """It takes what it is sent, and answers nothing."""
+    with closing(open_ledger(f"{server.new_database()}&timeout=1")) as ledger:
+        ledger.set_cap(Cap("customer:acme", usd=1))
+        session = session_on(ledger, [COST], ledger_timeout=0.3)
+        count = 0
+        assert spend(session, COST)
+        with server.frozen() as backends:
+            with pytest.raises(LedgerUnavailable, match="the cap of customer acme"):
+                while True:
+                    session.open_tool(f"t{count}", f"tool-{COST}", customer="acme")
+                    session.close_tool(f"t{count}")
+                    count += 1
+            until(lambda: ledger.failure)
+            assert "cannot be used: it did not answer within 1 s." in str(ledger.failure)
+            with pytest.raises(LedgerUnavailable, match=r"Not written: \d+ entr"):
+                ledger.flush(0.2)
+            if then == "dies":
+                for backend in backends:
+                    os.kill(backend, signal.SIGKILL)
+        ledger.flush(60)
+        assert ledger.failure is None
+        assert spend(session, COST)
+        (total,) = ledger.totals("customer:acme/")
+        assert total.amount == from_nano(COST * (count + 2))
+        assert check(ledger).problems == ()
+
+
+def test_what_was_given_up_and_arrives_late_takes_nothing_away(database: str) -> None:
+    """Else this process would spend what the server may lend to others."""
+    with closing(open_ledger(database)) as ledger:
+        ledger.set_cap(Cap("customer:acme", usd=1))
+        store = PostgresStore(cast(PostgresUrl, parse_url(database)))
+        store.open()
+        scope = "customer:acme/2026-11"
+        late, again = (Batch(asks=[Ask(scope, least, least, least, least)]) for least in (100, 300))
+        store._numbers = iter([7, 6])  # type: ignore[assignment]
+        store.write(again, "me")
+        store.write(late, "me")
+        store.close()
+        assert store.read("SELECT granted FROM lease WHERE scope = ?", (scope,)) == [(300,)]
+        assert check(ledger).problems == ()
 
 
 def test_the_server_is_restarted(server: Server, database: str) -> None:

@@ -71,6 +71,7 @@ CREATE TABLE lease (
     idle bigint NOT NULL, -- of it, as last reported, what no call needed
     expires_at bigint NOT NULL,
     recalled integer NOT NULL DEFAULT 0 CHECK (recalled IN (0, 1)), -- others need what is idle
+    asked bigint NOT NULL DEFAULT 0, -- the number of what its owner said last
     PRIMARY KEY (scope, owner)
 ) WITH (fillfactor = 50);
 
@@ -139,7 +140,7 @@ $$;
 
 -- Everything that a process says and hears in one round trip. See `Batch` and `Written` in store.py.
 CREATE FUNCTION sync(
-    me text, lease_seconds double precision, given json, asks json, watched text[], known bigint, sweep boolean
+    me text, number bigint, lease_seconds double precision, given json, asks json, watched text[], known bigint, sweep boolean
 ) RETURNS json LANGUAGE plpgsql
 SET search_path FROM CURRENT
 -- A server plans these statements once, when the tables are empty, and keeps the plan: by the indexes.
@@ -241,7 +242,9 @@ BEGIN
         FROM json_to_recordset(asks) AS asked (scope text, busy bigint, first bigint, least bigint, wish bigint)
         ORDER BY scope COLLATE "C"
     LOOP
-        SELECT granted, recalled INTO mine FROM lease WHERE scope = ask.scope AND owner = me;
+        SELECT granted, recalled, asked INTO mine FROM lease WHERE scope = ask.scope AND owner = me;
+        -- It was given up, and asked again, while it was under way: the answer to that is what its owner has.
+        CONTINUE WHEN mine.asked > number;
         SELECT spent INTO spent_now FROM scope_total WHERE scope = ask.scope;
         has := coalesce(mine.granted, 0);
         limit_nano := NULL;
@@ -269,14 +272,15 @@ BEGIN
             UPDATE lease SET recalled = 1 WHERE scope = ask.scope AND owner <> me AND idle > 0;
         END IF;
         IF gets > 0 THEN
-            INSERT INTO lease (scope, owner, granted, idle, expires_at)
+            INSERT INTO lease (scope, owner, granted, idle, expires_at, asked)
             VALUES (
                 ask.scope, me, gets,
                 greatest(0, gets - CASE WHEN gets >= ask.least THEN ask.least ELSE ask.busy END),
-                clock() + (lease_seconds * 1000000)::bigint
+                clock() + (lease_seconds * 1000000)::bigint, number
             )
             ON CONFLICT (scope, owner) DO UPDATE SET
-                granted = excluded.granted, idle = excluded.idle, expires_at = excluded.expires_at, recalled = 0;
+                granted = excluded.granted, idle = excluded.idle, expires_at = excluded.expires_at, recalled = 0,
+                asked = excluded.asked;
         ELSIF mine.granted IS NOT NULL THEN
             DELETE FROM lease WHERE scope = ask.scope AND owner = me;
         END IF;
