@@ -140,9 +140,15 @@ class Allowances:
         self.ring()
         return want
 
-    def know(self, version: int, caps: Iterable[Cap]) -> None:
-        """Take up the caps as they are now, unless newer ones are known."""
-        if version < self.version:
+    def know(self, version: int, caps: Iterable[Cap], *, afresh: bool = False) -> None:
+        """Take up the caps as they are now, unless newer ones are known.
+
+        Args:
+            version: of the caps.
+            caps: all there are.
+            afresh: what was known before is of a ledger that is there no more, and so is what it had lent.
+        """
+        if version < self.version and not afresh:
             return
         self.caps = {cap.scope: cap for cap in caps}
         self.version = version
@@ -153,7 +159,7 @@ class Allowances:
                 cap, before = self.caps.get(allowance.base), allowance.limit_nano
                 allowance.limit_to(None if cap is None else cap.usd)
                 lowered = before is not None and (allowance.limit_nano or before) < before
-                if allowance.is_leased and (lowered or allowance.limit_nano == 0):
+                if allowance.is_leased and (lowered or allowance.limit_nano == 0 or afresh):
                     allowance.drop_idle()
                 elif allowance.wants and self._ring is not None:
                     self._stir(allowance)

@@ -153,10 +153,16 @@ class Leases:
 
     # Hearing
 
-    def answered(self, written: Written) -> None:
-        """Take up what the transaction brought; wake those who waited for it."""
+    def answered(self, written: Written, known: int) -> None:
+        """Take up what the transaction brought; wake those who waited for it.
+
+        Args:
+            written: what came of it.
+            known: the version of the caps that was known when it was sent.
+        """
         if written.caps is not None:
-            self._allowances.know(written.caps_version, written.caps)
+            replaced = written.caps_version < known
+            self._allowances.know(written.caps_version, written.caps, afresh=replaced)
         # The cap may have been changed meanwhile: what was lent under another one is asked for again.
         is_stale = written.caps_version < self._allowances.version
         now = monotonic()

@@ -208,18 +208,19 @@ class Writer:
         sweep = self.leases.sweeps(asks)
         if not (items or notes or asks or self.leases.looks()):
             return
+        known = self.allowances.version
         written = self.store.write(
-            Batch(
-                items,
-                asks,
-                self.allowances.version,
-                self._watched(items),
-                sweep=sweep,
-                notes=notes,
-            ),
-            self.leases.owner,
+            Batch(items, asks, known, self._watched(items), sweep=sweep, notes=notes), self.leases.owner
         )
-        self.leases.answered(written)
+        self.leases.answered(written, known)
+        if written.caps_version < known:
+            logger.warning(
+                "the ledger %s is another than before, or an older one: its caps are of version %d after %d. "
+                "Set those that are missing again.",
+                self.store.place,
+                written.caps_version,
+                known,
+            )
         self._tell(written)
 
     def _write_alone(self, item: Item) -> None:

@@ -15,12 +15,17 @@ from pathlib import Path
 
 import pytest
 
+from apeiros_callbacks.caps import Cap
 from apeiros_callbacks.errors import LedgerUnavailable
 from apeiros_callbacks.ledger import Ledger, lifecycle, open_ledger, sqlite_store, writer
+from apeiros_callbacks.ledger.audit import check
+from apeiros_callbacks.money import from_nano
 from tests.contract.entries import entry, until
 from tests.contract.processes import locked
+from tests.contract.spending import session_on, spend_until_refused
 
 SCOPE = ("session:3f2a",)
+COST = 1_234_567
 LOGGER = "apeiros_callbacks.ledger"
 
 
@@ -116,6 +121,28 @@ def test_a_file_that_was_deleted(ledger: Ledger, path: Path) -> None:
     ledger.flush(20)
     assert ids(ledger) == ["r2"]
     assert path.exists()
+
+
+def test_a_file_that_was_deleted_while_a_capped_call_is_open(
+    ledger: Ledger, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was lent is lent by nobody, and the caps are those of the new file: none, until they are set."""
+    ledger.set_cap(Cap("customer:acme", usd=from_nano(3 * COST)))
+    session = session_on(ledger, [COST])
+    session.open_tool("t1", f"tool-{COST}", customer="acme")
+    ledger.flush()
+    for left in path.parent.iterdir():
+        left.unlink()
+    session.close_tool("t1")
+    ledger.flush(20)
+    assert "is another than before, or an older one: its caps are of version 0 after 1." in caplog.text
+    assert ledger.caps() == ledger.allowances.caps == {}
+    assert [one.amount for one in ledger.totals("customer:acme/")] == [from_nano(COST)]
+    leases = ledger._writer.leases  # type: ignore[attr-defined]
+    until(lambda: leases.due_in(leaving=False) > 0)  # it does not ask again and again
+    ledger.set_cap(Cap("customer:acme", usd=from_nano(3 * COST)))
+    assert spend_until_refused(session, COST) == 2
+    assert check(ledger).problems == ()
 
 
 def test_a_folder_that_goes_and_comes_back(tmp_path: Path) -> None:
