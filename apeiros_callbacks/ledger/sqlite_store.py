@@ -193,7 +193,7 @@ def _spent(connection: sqlite3.Connection, scope: str) -> int:
 
 def _lent(connection: sqlite3.Connection, items: Sequence[Item], owner: str) -> list[tuple[str, int, int]]:
     """What is set aside for a process in the scopes that entries are charged to, and what they have spent."""
-    scopes = {legible(scope) for _, scopes in items for scope in scopes}
+    scopes = {legible(scope) for _, scopes in items for scope in scopes if "/" in scope}  # those of a period
     return [row for scope in scopes for row in connection.execute(_LENT, (scope, owner))]
 
 
@@ -204,12 +204,15 @@ SELECT scope, granted, spent FROM lease JOIN scope_total USING (scope) WHERE sco
 
 def _take_out(connection: sqlite3.Connection, lent: Sequence[tuple[str, int, int]], owner: str) -> None:
     """What was spent is no longer set aside."""
-    for scope, has, before in lent:
-        left = max(0, has - (_spent(connection, scope) - before))
-        connection.execute("UPDATE lease SET granted = ? WHERE scope = ? AND owner = ?", (left, scope, owner))
-        connection.execute(
-            "UPDATE scope_total SET reserved = reserved - ? WHERE scope = ?", (has - left, scope)
-        )
+    now = [(max(0, has - (_spent(connection, scope) - before)), scope, has) for scope, has, before in lent]
+    connection.executemany(
+        "UPDATE scope_total SET reserved = reserved - ? WHERE scope = ?",
+        [(has - left, scope) for left, scope, has in now],
+    )
+    connection.executemany(
+        "UPDATE lease SET granted = ? WHERE scope = ? AND owner = ?",
+        [(left, scope, owner) for left, scope, _ in now],
+    )
 
 
 _SUMS = """
