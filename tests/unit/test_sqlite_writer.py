@@ -22,7 +22,7 @@ from apeiros_callbacks.ledger.audit import check
 from apeiros_callbacks.money import from_nano
 from tests.contract.entries import entry, until
 from tests.contract.processes import locked
-from tests.contract.spending import session_on, spend_until_refused
+from tests.contract.spending import session_on, spend, spend_until_refused
 
 SCOPE = ("session:3f2a",)
 COST = 1_234_567
@@ -95,6 +95,25 @@ def test_a_locked_file(ledger: Ledger, path: Path, caplog: pytest.LogCaptureFixt
     assert said[0].startswith(f"the ledger {path} cannot be used: another program has locked it")
     assert "Kept in memory and tried again: " in said[0]
     assert said[1] == f"the ledger {path} can be written again."
+
+
+def test_capped_calls_while_the_file_is_locked(ledger: Ledger, path: Path) -> None:
+    """What is at hand is spent and kept; who needs more is refused, and told why."""
+    ledger.set_cap(Cap("customer:acme", usd=1))
+    session = session_on(ledger, [COST], ledger_timeout=0.3)
+    session.open_tool("before", f"tool-{COST}", customer="acme")
+    ledger.flush()
+    count = 0
+    with locked(path):
+        with pytest.raises(LedgerUnavailable, match=r"the cap of customer acme .* cannot be checked"):
+            while spend(session, COST):
+                count += 1
+        session.close_tool("before")
+        assert ledger.pending == count + 1
+    ledger.flush(20)
+    assert count > 0
+    assert [one.amount for one in ledger.totals("customer:acme/")] == [from_nano(COST * (count + 1))]
+    assert check(ledger).problems == ()
 
 
 def test_a_growing_backlog_is_told_again(
