@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from functools import cache
+from selectors import DefaultSelector
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -65,11 +66,13 @@ def _class() -> Any:
             if self.patience is None:
                 return super().wait(gen, *args, **kwargs)
             try:
-                return super().wait(_limited(gen, self.patience), *args, **kwargs)
+                return _finished(gen, self.pgconn.socket, self.patience)
             except _Silence:
-                # Where it only waits for a lock, it need not wait any longer.
-                with suppress(Exception):
-                    self.cancel_safe(timeout=_CANCEL)
+                # Where it only waits for a lock, it need not wait any longer. libpq before 17 can say so only
+                # with a call that may itself take for ever.
+                if psycopg.capabilities.has_cancel_safe():
+                    with suppress(Exception):
+                        self.cancel_safe(timeout=_CANCEL)
                 self.pgconn.finish()
                 raise LedgerUnavailable(f"it did not answer within {self.patience:g} s.") from None
 
@@ -80,16 +83,23 @@ class _Silence(Exception):
     """There was no answer in time."""
 
 
-def _limited(gen: Generator[Any, Any, _T], seconds: float) -> Generator[Any, Any, _T]:
-    """The same steps of the driver, until the time is up and nothing is there to read."""
+def _finished(gen: Generator[Any, Any, _T], socket: int, seconds: float) -> _T:
+    """What steps of the driver come to, each taken when the socket is ready for it.
+
+    The driver's own loop has a limit of time only since psycopg 3.3.
+    """
     deadline = monotonic() + seconds
     try:
         waits_for = next(gen)
-        while True:
-            ready = yield waits_for
-            if not ready and monotonic() >= deadline:
-                raise _Silence
-            waits_for = gen.send(ready)
+        with DefaultSelector() as selector:
+            key = selector.register(socket, waits_for)
+            while True:
+                ready = selector.select(max(0.0, deadline - monotonic()))
+                if not ready:
+                    raise _Silence
+                waits_for = gen.send(ready[0][1])
+                if waits_for != key.events:
+                    key = selector.modify(socket, waits_for)
     except StopIteration as end:
         value: _T = end.value
         return value

@@ -182,6 +182,19 @@ def test_the_server_is_frozen(then: str, server: Server) -> None:
         assert check(ledger).problems == ()
 
 
+def test_a_table_that_somebody_locks_for_long(database: str) -> None:
+    import psycopg
+
+    with closing(open_ledger(f"{database}&timeout=0.5")) as ledger:
+        with psycopg.connect(database) as connection:
+            connection.execute("LOCK TABLE apeiros.scope_total")
+            ledger.append(entry("r1"), SCOPE)
+            until(lambda: ledger.failure)
+            assert "it did not answer within 0.5 s." in str(ledger.failure)
+        ledger.flush(30)
+        assert [(one.entries, one.amount) for one in ledger.totals()] == [(1, Decimal("0.0068"))]
+
+
 def test_what_was_given_up_and_arrives_late_takes_nothing_away(database: str) -> None:
     """Else this process would spend what the server may lend to others."""
     with closing(open_ledger(database)) as ledger:
