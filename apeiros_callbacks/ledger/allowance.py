@@ -66,7 +66,7 @@ class Allowance(Account):
         "trusted_until", "unwritten", "used", "used_at", "wants",
     )  # fmt: skip
 
-    def __init__(self, scope: str, base: str, stir: Callable[[Allowance], None] | None) -> None:
+    def __init__(self, scope: str, base: str, stir: Callable[[Allowance, bool], None] | None) -> None:
         super().__init__(scope.replace(":", " ", 1).replace("/", " in "), None, scope)
         self.base = base
         self.stir = stir
@@ -133,11 +133,11 @@ class Allowance(Account):
         self._ask()
         return want
 
-    def _ask(self) -> None:
-        """Have the ledger asked at once."""
+    def _ask(self, *, urgent: bool = True) -> None:
+        """Have the ledger asked, at once or with what is written next."""
         self.retry_at = -math.inf
         if self.stir is not None:
-            self.stir(self)
+            self.stir(self, urgent)
 
     def refusal(self, need: Need, unit: str, model: str, *, mid_stream: bool) -> BudgetExceeded:
         """See `Account.refusal`."""
@@ -179,7 +179,7 @@ class Allowance(Account):
         with GUARD:
             if self.has_untold and not self.is_asked:
                 self.is_asked = True
-                self._ask()
+                self._ask(urgent=False)
 
     @property
     def has_untold(self) -> bool:

@@ -31,12 +31,17 @@ class Allowances:
     Args:
         ring: wakes the thread that asks the ledger for more; None where the ledger is of this process only.
         spent: the nano-dollars that a scope has spent before its allowance is in use, where that is known.
+        nudge: wakes that thread where it sleeps, and not from a rest.
     """
 
     def __init__(
-        self, ring: Callable[[], None] | None = None, spent: Callable[[str], int] | None = None
+        self,
+        ring: Callable[[], None] | None = None,
+        spent: Callable[[str], int] | None = None,
+        nudge: Callable[[], None] | None = None,
     ) -> None:
         self._ring = ring
+        self._nudge = nudge
         self._spent = spent
         self._forget()
         self.caps: Mapping[str, Cap] = {}
@@ -109,10 +114,13 @@ class Allowances:
         """Ask the ledger for more. Called under `GUARD`."""
         return allowance.want(need)
 
-    def _stir(self, allowance: Allowance) -> None:
+    def _stir(self, allowance: Allowance, urgent: bool = True) -> None:
         self._all.setdefault(allowance.scope, allowance)
         self._stirred[allowance.scope] = allowance
-        self.ring()
+        if urgent:
+            self.ring()
+        elif self._nudge is not None:
+            self._nudge()
 
     @property
     def has_stirred(self) -> bool:

@@ -61,6 +61,11 @@ class Inbox:
         self._idle = not self._before_ring()
         self._bell.put(None)
 
+    def nudge(self) -> None:
+        """Wake it if it sleeps; leave it its rest."""
+        if self._idle:
+            self.ring()
+
     def items(self) -> list[Item]:
         """The entries that wait, oldest first."""
         return [queued for queued in self._queue.copy() if isinstance(queued, tuple)]
@@ -94,8 +99,13 @@ class Inbox:
 
     def rest(self, seconds: float) -> None:
         """Wait for the bell, but not longer than that. No entry rings it."""
+        self._wait(seconds)
+
+    def _wait(self, seconds: float | None) -> None:
         with suppress(Empty):
             self._bell.get(timeout=seconds)
+            while True:  # many may have rung: one look is for all of them
+                self._bell.get_nowait()
 
     def lie_down(self) -> bool:
         """From now on, an entry rings the bell.
@@ -108,8 +118,7 @@ class Inbox:
 
     def sleep(self, seconds: float | None) -> None:
         """Wait for the bell, but not longer than that where it is not None."""
-        with suppress(Empty):
-            self._bell.get(timeout=seconds)
+        self._wait(seconds)
 
     def get_up(self) -> None:
         """From now on, entries are seen without the bell."""

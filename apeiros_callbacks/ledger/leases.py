@@ -178,7 +178,7 @@ class Leases:
                     self._look_again(asked[0], now)
         self._moved = {}
         self.recall(written.recalled)
-        self._polled_at = now
+        self._polled_at = self._looked_at = now  # each answer says that, too
 
     def written_alone(self, item: Item) -> None:
         """Note an entry that was written by itself."""
@@ -215,15 +215,20 @@ class Leases:
 
     # When
 
-    def due_in(self, *, leaving: bool) -> float | None:
-        """Seconds until there is something to ask; None when there is nothing to wait for."""
+    def due_in(self, *, leaving: bool, rests: bool = False) -> float | None:
+        """Seconds until there is something to ask; None when there is nothing to wait for.
+
+        Args:
+            leaving: everything is given back.
+            rests: what came up meanwhile can wait, unless it rings.
+        """
         if leaving:
             return 0.0 if self.has_something else None
         now = monotonic()
         due = _NEVER
         in_use = now - self._allowances.used_at < _IN_USE
         with GUARD:
-            if self._allowances.has_stirred:
+            if self._allowances.has_stirred and not rests:
                 return 0.0
             if self._queue:
                 due = self._queue[0][0]

@@ -52,7 +52,7 @@ class Writer:
         self._before_start = before_start
         self._may_end = may_end
         self.watchers = Watchers()
-        self.allowances = Allowances(self._ring)
+        self.allowances = Allowances(self._ring, nudge=lambda: self.inbox.nudge())
         self.leases = Leases(self.allowances, store.lease)
         self._begin()
 
@@ -170,7 +170,7 @@ class Writer:
             retry = _FIRST_RETRY
             if written == _BATCH:
                 continue
-            due = self.leases.due_in(leaving=self._is_left)
+            due = self.leases.due_in(leaving=self._is_left, rests=True)
             if written:
                 pause = min(max(_SHORTEST_PAUSE, time.monotonic() - began), _LONGEST_PAUSE)
                 inbox.rest(pause if due is None else min(pause, due))

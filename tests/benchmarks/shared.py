@@ -18,6 +18,7 @@ import multiprocessing
 import random
 import sys
 import tempfile
+import threading
 import time
 from contextlib import closing
 from datetime import UTC, datetime
@@ -137,12 +138,21 @@ async def agents(handler: ApeirosHandler) -> None:
     await asyncio.gather(*(agent(name) for name in range(AGENTS)))
 
 
+def be_far_away(url: str, told: Any) -> None:
+    """A server's answers come 20 ms later, by a process of its own: agents do not share their GIL with it."""
+    told.put(Proxy(url, delay=0.020).url)
+    threading.Event().wait()
+
+
 def show_agents(server: Server) -> None:
     print(
         f"\n{AGENTS} agents of {CALLS} calls that take {SECONDS * 1000:.0f} ms each, one customer with a cap"
     )
-    proxy = Proxy(server.new_database(), delay=0.020)
-    urls = {"memory": "memory:", "PostgreSQL, 20 ms away": proxy.url}
+    context = multiprocessing.get_context("spawn")
+    told = context.Queue()
+    far = context.Process(target=be_far_away, args=(server.new_database(), told), daemon=True)
+    far.start()
+    urls = {"memory": "memory:", "PostgreSQL, 20 ms away": told.get()}
     best = dict.fromkeys(urls, float("inf"))
     for _ in range(3):
         for name, url in urls.items():
@@ -155,7 +165,7 @@ def show_agents(server: Server) -> None:
                 ledger.flush(60)
     for name, seconds in best.items():
         print(f"  {name:<24}{seconds:6.2f} s  {seconds / best['memory']:.2f} of memory's")
-    proxy.close()
+    far.kill()
 
 
 def main() -> None:
