@@ -23,6 +23,7 @@ from apeiros_callbacks.estimate import Estimate, Estimator, count_answer
 from apeiros_callbacks.holding import Holder
 from apeiros_callbacks.money import from_nano
 from apeiros_callbacks.prices import PriceBook, Rates
+from apeiros_callbacks.reserving import kept_here, kept_of
 from apeiros_callbacks.routing import Rung
 from apeiros_callbacks.scopes import Account, Accounts, Hold, Need
 from apeiros_callbacks.scoping import Scoping
@@ -140,6 +141,8 @@ class Gate:
                 need = self._need(call, estimate, rates)
         self._holder.lend(scopes, need, attempt)
         if call.rung is not None and not call.rung.is_last:
+            if (kept := kept_here.get()) is not None:
+                self._accounts.release(kept)  # a cheaper model is judged by what is left without it
             why = self._why_not(call, call.rung, scopes, need, estimate, rates)
             self._step_down(call, call.rung, why, scopes, estimate)
         self._judge_again(call, need)
@@ -206,19 +209,20 @@ class Gate:
             self._accounts.extend(open_call.hold, need, force=True)
             open_call.held_output = output
 
-    def would_refuse(self, call: Call) -> BudgetExceeded | None:
-        """What `check` would refuse a call with now, for want of money. Nothing is held or noted.
+    def reserve(self, call: Call) -> tuple[Hold | None, BudgetExceeded | None]:
+        """Hold what a call will need that is about to start; or say what would refuse it, which is not noted.
 
-        None where it would refuse it for another reason.
+        Neither where nothing is limited, and where it would be refused for another reason.
         """
-        scopes = tuple([account for account in self._scoping.accounts(call) if account.limit is not None])
+        limited = [account for account in self._scoping.accounts(call) if account.limit is not None]
+        scopes = self._holder.refusing(tuple(limited))
         if not scopes:
-            return None
+            return None, None
         try:
             need = self._need(call, self._estimator.estimate(call), self._listed(call))
         except Unbounded:
-            return None
-        return self._accounts.lack(scopes, need, model=call.model, trusting=True)
+            return None, None
+        return self._accounts.hold(scopes, need, model=call.model, trusting=True)
 
     def affordable_output(self, call: Call) -> int | None:
         """Tokens that a call may write, each choice, before it passes a budget; may be negative.
@@ -237,7 +241,7 @@ class Gate:
         million = cost(tokens, 1_000_000) - read
         if not million:
             return None
-        left = min(scope.left_nano for scope in scopes) - read
+        left = min(scope.left_nano + kept_of(scope) for scope in scopes) - read
         return left * 1_000_000 // million // call.choices
 
     # What a call needs

@@ -9,6 +9,7 @@ from __future__ import annotations
 from apeiros_callbacks.call import Call, OpenCall
 from apeiros_callbacks.errors import BudgetExceeded
 from apeiros_callbacks.ledger.allowance import Allowance
+from apeiros_callbacks.reserving import kept_here
 from apeiros_callbacks.scopes import Account, Accounts, Hold, Need
 from apeiros_callbacks.waiting import Attempt, Lender
 
@@ -51,7 +52,7 @@ class Holder:
         Raises:
             LedgerDown: the ledger cannot be asked.
         """
-        return attempt is not None and self._lender.lend(self._refusing(scopes), need, attempt)
+        return attempt is not None and self._lender.lend(self.refusing(scopes), need, attempt)
 
     def hold(
         self, scopes: tuple[Account, ...], need: Need, call: Call, attempt: Attempt | None
@@ -64,10 +65,12 @@ class Holder:
         Raises:
             LedgerDown: the ledger cannot be asked.
         """
-        refusing = self._refusing(scopes)
+        refusing, kept = self.refusing(scopes), kept_here.get()
         while True:
             trusting = attempt is not None and attempt.trusting
-            hold, over = self._accounts.hold(refusing, need, model=call.model, trusting=trusting)
+            hold, over = self._accounts.hold(
+                refusing, need, model=call.model, trusting=trusting, instead_of=kept
+            )
             # Another thread may have taken what was at hand.
             if over is None or not self.lend(scopes, need, attempt):
                 break
@@ -87,7 +90,7 @@ class Holder:
             LedgerDown: the ledger cannot be asked.
         """
         call, hold = open_call.call, open_call.hold
-        refusing = self._refusing(hold.accounts)
+        refusing = self.refusing(hold.accounts)
         attempt = self.attempt(call)
         while True:
             trusting = not refusing or (attempt is not None and attempt.trusting)
@@ -98,7 +101,7 @@ class Holder:
             if not self.lend(hold.accounts, more, attempt):
                 return False, over
 
-    def _refusing(self, scopes: tuple[Account, ...]) -> tuple[Account, ...]:
+    def refusing(self, scopes: tuple[Account, ...]) -> tuple[Account, ...]:
         """Those of the scopes that refuse."""
         if self._raises:
             return scopes

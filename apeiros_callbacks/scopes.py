@@ -216,6 +216,7 @@ class Accounts:
         model: str = "",
         force: bool = False,
         trusting: bool = False,
+        instead_of: Hold | None = None,
     ) -> tuple[Hold | None, BudgetExceeded | None]:
         """Set the need aside on every account, or on none.
 
@@ -225,11 +226,16 @@ class Accounts:
             model: for the refusal's sentence.
             force: hold although a scope cannot take it.
             trusting: see `Account.lacks`.
+            instead_of: a hold that ends in the same moment.
 
         Returns:
             The hold, unless it is refused; the refusal, if a scope cannot take it.
         """
         with self.guard:
+            if instead_of is not None and instead_of.open:
+                instead_of.open = False
+                for account in instead_of.accounts:
+                    account.give_back(instead_of.need)
             refusal = _first_refusal(accounts, need, model, mid_stream=False, trusting=trusting)
             if refusal is not None and not force:
                 return None, refusal

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import NoReturn, TypeAlias, get_args
 
 from apeiros_callbacks.alerts import AlertTo
@@ -25,7 +26,7 @@ from apeiros_callbacks.current import session_around
 from apeiros_callbacks.display import Findings, session_html, session_line, session_text
 from apeiros_callbacks.entry import Entry
 from apeiros_callbacks.environment import enforced, in_event_loop
-from apeiros_callbacks.errors import BudgetExceeded, ConfigError
+from apeiros_callbacks.errors import ConfigError
 from apeiros_callbacks.estimate import Estimator
 from apeiros_callbacks.forked import in_forked_child
 from apeiros_callbacks.gate import Gate
@@ -39,6 +40,7 @@ from apeiros_callbacks.prices import warm as warm_prices
 from apeiros_callbacks.prices.file import declared_prices
 from apeiros_callbacks.recorder import Recorder
 from apeiros_callbacks.report import Health
+from apeiros_callbacks.reserving import Reservation
 from apeiros_callbacks.scopes import Accounts, Budget
 from apeiros_callbacks.scoping import Per, Scoping
 from apeiros_callbacks.tokens import warm as warm_tokens
@@ -242,9 +244,14 @@ class Session:
         """
         self._calls.grow(open_call, text, can_cut=can_cut)
 
-    def would_refuse(self, call: Call) -> BudgetExceeded | None:
-        """What `open_call` would refuse a call with now, for want of money. Nothing is held or noted."""
-        return self._gate.would_refuse(self._mine(call))
+    def reservation(self, call: Call, wait: float) -> Reservation:
+        """What a router keeps for a call while it waits for money that other calls hold, and then starts it.
+
+        Args:
+            call: the call as it will start.
+            wait: the most to wait, in seconds.
+        """
+        return Reservation(partial(self._gate.reserve, self._mine(call)), self._accounts.release, wait)
 
     def affordable_output(self, call: Call) -> int | None:
         """Tokens that a call may write, each choice, before it passes a budget; may be negative.

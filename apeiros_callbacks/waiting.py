@@ -4,34 +4,30 @@ A step that may have to wait, such as ``Session.open_call``, is called plainly b
 and not longer than the session's ``ledger_timeout``. On an event loop the same step is given to `awaited`,
 which lets other tasks run meanwhile.
 
-What the calls of this process hold of a session's budget is another matter: it comes back when they end. A
-router that is told to wait for that sleeps for `pauses`.
+What the calls of this process hold of a session's budget is another matter; see ``reserving.py``.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import CancelledError
 from contextvars import ContextVar
 from time import monotonic
 from typing import Literal, TypeAlias, TypeVar
 
-from apeiros_callbacks.errors import BudgetExceeded, LedgerDown
+from apeiros_callbacks.errors import LedgerDown
 from apeiros_callbacks.ledger import Ledger
 from apeiros_callbacks.ledger.allowance import GUARD, Allowance, Want
 from apeiros_callbacks.scopes import Account, Need
 
-__all__ = ["LedgerDownPolicy", "Lender", "awaited", "pauses"]
+__all__ = ["LedgerDownPolicy", "Lender", "awaited"]
 
 LedgerDownPolicy: TypeAlias = Literal["refuse", "allow"]
 """What happens to a call with a shared cap while the ledger cannot be asked. ``"allow"`` goes by what this
 process knows: what it spent is written when the ledger is back."""
 
 T = TypeVar("T")
-
-_POLL = 0.05
-"""Seconds between two looks at what other calls hold."""
 
 
 class _Wanted(BaseException):
@@ -185,18 +181,3 @@ async def awaited(step: Callable[[], T], again: Callable[[], T] | None = None) -
             want.drop()
             raise
         lender.hear(want, verdict, attempt)
-
-
-def pauses(would_refuse: Callable[[], BudgetExceeded | None], wait: float) -> Iterator[float]:
-    """The seconds to sleep, one after the other, while other calls hold what this one needs.
-
-    Args:
-        would_refuse: says what would refuse the call now.
-        wait: the most to sleep in all, in seconds.
-    """
-    deadline = monotonic() + wait
-    while wait and monotonic() < deadline:
-        refusal = would_refuse()
-        if refusal is None or not refusal.held:
-            return
-        yield _POLL

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from langchain.agents import create_agent
+from langchain.agents.middleware import AgentMiddleware
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from pydantic import BaseModel
@@ -306,6 +310,49 @@ def test_it_may_wait_for_money_that_other_calls_hold(serve: Any, how: str, loop:
         assert isinstance(second, BudgetExceeded)
         handler.session.raise_budget(to=100)
         assert not isinstance(asyncio.run(both(patient))[1], Exception)
+
+
+class TakesItsTime(AgentMiddleware):
+    """A middleware of the user's that stands between ours and the model."""
+
+    def wrap_model_call(self, request: Any, handler: Any) -> Any:
+        time.sleep(0.05)
+        return handler(request)
+
+    async def awrap_model_call(self, request: Any, handler: Any) -> Any:
+        await asyncio.sleep(0.05)
+        return await handler(request)
+
+
+@pytest.mark.parametrize("how", ["threads", "tasks"])
+def test_those_who_wait_do_not_take_it_from_each_other(serve: Any, how: str, loop: Any) -> None:
+    """Six at once, and money for one at a time: each has its turn, and nobody is refused."""
+    server = serve(Reply("ok", input_tokens=10, output_tokens=5, delay=0.05))
+    handler = handler_of(10)
+    middleware = [ApeirosMiddleware(handler, wait=60, clamp=False), TakesItsTime()]
+    agent = create_agent(openai(server, "dear", max_tokens=200), [], middleware=middleware)
+    config: Any = {"callbacks": [handler]}
+    start = threading.Barrier(6)
+
+    def question(number: int) -> Any:
+        return {"messages": [("user", f"{number} " + "word " * 600)]}
+
+    def in_a_thread(number: int) -> Any:
+        start.wait()
+        return agent.invoke(question(number), config)
+
+    async def in_tasks() -> Any:
+        return await asyncio.gather(*(agent.ainvoke(question(number), config) for number in range(6)))
+
+    if how == "tasks":
+        loop.run_until_complete(in_tasks())
+    else:
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(in_a_thread, range(6)))
+    assert (server.request_count, handler.session.open_holds) == (6, 0)
+    assert handler.session.spent == sum(entry.amount or 0 for entry in handler.session.entries())
+    assert handler.session._account.held.nano == 0
+    assert list(handler.session.findings) == []
 
 
 def test_a_wrong_middleware_says_so(serve: Any) -> None:

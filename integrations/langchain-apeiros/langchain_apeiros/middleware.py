@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, TypeAlias, get_args
 
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
@@ -18,7 +17,6 @@ from apeiros_callbacks.call import Call
 from apeiros_callbacks.checked import by_name, flag, instance, seconds
 from apeiros_callbacks.errors import BudgetExceeded, ConfigError, ModelDowngrade
 from apeiros_callbacks.routing import Ladder
-from apeiros_callbacks.waiting import pauses
 from langchain_apeiros.handler import ApeirosHandler
 from langchain_apeiros.routing import marked, rung_models, takes_tools
 from langchain_apeiros.runs import agent_of, metadata_around
@@ -84,10 +82,11 @@ class ApeirosMiddleware(AgentMiddleware[Any, Any, Any]):
         """Make the agent's call on the first rung that the budget admits."""
         for model in self._models(request):
             attempt, call = self._attempt(request, model)
-            for pause in self._pauses(call):
-                time.sleep(pause)
             try:
-                return handler(attempt)
+                with self._handler.session.reservation(call, self._wait) as kept:
+                    for pause in kept.pauses():
+                        time.sleep(pause)
+                    return handler(attempt)
             except ModelDowngrade:
                 continue
             except BudgetExceeded as stop:
@@ -102,10 +101,11 @@ class ApeirosMiddleware(AgentMiddleware[Any, Any, Any]):
         """The same, on an event loop."""
         for model in self._models(request):
             attempt, call = self._attempt(request, model)
-            for pause in self._pauses(call):
-                await asyncio.sleep(pause)
             try:
-                return await handler(attempt)
+                with self._handler.session.reservation(call, self._wait) as kept:
+                    for pause in kept.pauses():
+                        await asyncio.sleep(pause)
+                    return await handler(attempt)
             except ModelDowngrade:
                 continue
             except BudgetExceeded as stop:
@@ -148,10 +148,6 @@ class ApeirosMiddleware(AgentMiddleware[Any, Any, Any]):
             if affordable is not None and _LEAST_OUTPUT <= affordable < most:
                 settings = {**settings, _maximum(model): affordable}
         return request.override(model=model, model_settings=settings), call
-
-    def _pauses(self, call: Call) -> Iterator[float]:
-        """The seconds to sleep, one after the other, while other calls hold what this one needs."""
-        return pauses(partial(self._handler.session.would_refuse, call), self._wait)
 
     def _end(self, stop: BudgetExceeded) -> AIMessage:
         if not self._ends:

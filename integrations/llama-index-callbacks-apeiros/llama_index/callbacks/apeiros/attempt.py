@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import AsyncGenerator, Generator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from contextvars import Token
 from types import TracebackType
 from typing import Any
@@ -15,8 +15,8 @@ from llama_index.core.llms import LLM
 
 from apeiros_callbacks.call import Call, Outcome
 from apeiros_callbacks.errors import ModelDowngrade
+from apeiros_callbacks.reserving import Reservation
 from apeiros_callbacks.settings import customer_of
-from apeiros_callbacks.waiting import pauses
 from llama_index.callbacks.apeiros.calls import calls
 from llama_index.callbacks.apeiros.delegates import asked_for_usage, clamped, request_of
 from llama_index.callbacks.apeiros.placing import claim_here
@@ -34,6 +34,9 @@ PLACE = "apeiros_model"
 
 
 _ANSWERS = (ChatResponse, CompletionResponse)
+
+
+_NOTHING_KEPT = Reservation(lambda: (None, None), lambda _: None, 0.0)
 
 
 class Attempt:
@@ -59,6 +62,7 @@ class Attempt:
         self._wait = wait
         self._is_gated = "output_cls" in args
         self._token: Token[Claim | None] | None = None
+        self._reservation: Reservation | None = None
 
     def __enter__(self) -> None:
         self._token = claim_here.set(self._claim)
@@ -68,6 +72,8 @@ class Attempt:
     ) -> bool:
         if self._token is not None:
             claim_here.reset(self._token)
+        if self._reservation is not None:
+            self._reservation.__exit__()
         if error is not None and self._is_gated:
             calls.failed(self._span, error)
         return isinstance(error, ModelDowngrade)
@@ -80,13 +86,13 @@ class Attempt:
         Raises:
             Refused: it is not to be sent.
         """
-        for pause in self._pauses():
+        for pause in self._kept().pauses():
             time.sleep(pause)
         return self._prepared(streams=streams)
 
     async def aprepared(self, *, streams: bool = False) -> tuple[LLM, dict[str, Any]]:
         """The same, on an event loop."""
-        for pause in self._pauses():
+        for pause in self._kept().pauses():
             await asyncio.sleep(pause)
         if streams and may_wait():
             self._claim.later = []
@@ -209,13 +215,13 @@ class Attempt:
         call = self._call_of(request)
         return clamped(model, args, call.max_output_tokens, lambda: session.affordable_output(call))
 
-    def _pauses(self) -> Iterator[float]:
-        """The seconds to sleep, one after the other, while other calls hold what this one needs."""
+    def _kept(self) -> Reservation:
+        """What is kept for the call, until this context ends."""
         session = self._claim.handler.session
-        if not self._wait or not session.is_limited:
-            return iter(())
-        call = self._call_of(request_of(self._step.model, self._args))
-        return pauses(functools.partial(session.would_refuse, call), self._wait)
+        wait = self._wait if session.is_limited else 0.0
+        call = self._call_of(request_of(self._step.model, self._args)) if wait else None
+        self._reservation = kept = _NOTHING_KEPT if call is None else session.reservation(call, wait)
+        return kept
 
     def _call_of(self, request: Request) -> Call:
         session = self._claim.handler.session
