@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
 from weakref import WeakSet
@@ -53,7 +53,7 @@ class Calls:
         self._around = around
         self._open: dict[str, OpenCall] = {}
         self._within: dict[str, OpenCall] = {}
-        """Calls that sessions within this one have open, and charge to it."""
+        """Calls that sessions within this one have open, in the first of them, which charges it here."""
         _all.add(self)
 
     def __len__(self) -> int:
@@ -95,10 +95,9 @@ class Calls:
                 guard.later(partial(self.close, call_id, outcome))
                 return None
         open_call = self._open.pop(call_id, None)
-        around = self._around
-        while around is not None:
-            around._within.pop(call_id, None)
-            around = around._around
+        for around in self._all_around():
+            if around._within.get(call_id) is open_call:
+                around._within.pop(call_id, None)
         try:
             if open_call is None:
                 return self._recorder.close_late(call_id, outcome)
@@ -109,12 +108,17 @@ class Calls:
 
     def record(self, call: Call, outcome: Outcome) -> Entry | None:
         """Write the entry of a call that was made elsewhere. Never raises."""
+        self.note(call)
+        return self.close(call.id, outcome)
+
+    def note(self, call: Call) -> None:
+        """Open a call that was made elsewhere: nothing refuses it. Never raises."""
+        if call.id in self._open or call.id in self._within:
+            return
         try:
             self._admit(call, self._gate.unchecked(call, self._charged_around(call.id)))
         except Exception as bug:  # noqa: BLE001 - the call was made, whatever goes wrong here
             self._watch.went_wrong("recording a call", bug)
-            return None
-        return self.close(call.id, outcome)
 
     def close_all(self) -> None:
         """Close what is open when the process ends, for what is known of it: nobody else will."""
@@ -148,21 +152,28 @@ class Calls:
             raise
         if first is not opened:
             self._accounts.release(passed.hold)
-        around = self._around
-        while around is not None:
-            around._within[call.id] = first
-            around = around._around
+        for around in self._all_around():
+            around._within.setdefault(call.id, first)  # the first of several sessions within it charges it
         return first
 
     def _charged_around(self, call_id: str) -> tuple[Account, ...]:
-        """What a session around this one charges the call to already: it was told of it first."""
+        """What the call is charged to already, where others are told of it first.
+
+        Those are sessions around this one, or other sessions within those.
+        """
+        charged: list[Account] = []
+        for around in self._all_around():
+            for told in (around._open.get(call_id), around._within.get(call_id)):
+                if told is not None:
+                    charged.extend(told.accounts)
+        return tuple(charged)
+
+    def _all_around(self) -> Iterator[Calls]:
+        """Those of the sessions that this one is part of, the nearest first."""
         around = self._around
         while around is not None:
-            found = around._open.get(call_id)
-            if found is not None:
-                return found.accounts
+            yield around
             around = around._around
-        return ()
 
 
 _ENDED = "process ended"

@@ -278,6 +278,14 @@ class Session:
         """
         return self._calls.record(self._mine(call), outcome)
 
+    def note_call(self, call: Call) -> None:
+        """Open a call that was made elsewhere, and that `close_call` writes the entry of. Nothing refuses it.
+
+        Never raises. Of several sessions that are told of one call, each is to note it before one closes it:
+        what they are part of is charged for it once.
+        """
+        self._calls.note(self._mine(call))
+
     def _mine(self, call: Call) -> Call:
         """The call with the session's customer, where it names none."""
         if self.customer is None or call.customer is not None:

@@ -166,6 +166,22 @@ def test_handlers_of_both_sessions_charge_a_call_once(
     assert (day.open_holds, task.open_holds, day._account.held.nano) == (0, 0, 0)
 
 
+@pytest.mark.parametrize(
+    "order", ["day task step", "step task day", "task day step", "step other day", "step other"]
+)
+def test_handlers_of_any_sessions_of_a_tree_charge_a_call_once(serve: Any, order: str) -> None:
+    day = Session(budget=1_000, prices=PRICES)
+    task, other = (Session(budget=1_000, prices=PRICES, parent=day) for _ in range(2))
+    step = Session(budget=1_000, prices=PRICES, parent=task)
+    sessions = {"day": day, "task": task, "step": step, "other": other}
+    told = [ApeirosHandler(session=sessions[name]) for name in order.split()]
+    openai(serve(TEN), max_tokens=2).invoke("hi", {"callbacks": told})
+    for name in {"day", *order.split()}:
+        session = sessions[name]
+        assert (name, session.spent, session.state()["calls"], len(session.entries())) == (name, 10, 1, 1)
+        assert (session.open_holds, session._account.held.nano) == (0, 0)
+
+
 def test_a_session_within_another_writes_into_the_same_ledger() -> None:
     day = Session(id="day")
     assert Session(parent=day).ledger is day.ledger

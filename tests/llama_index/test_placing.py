@@ -21,6 +21,8 @@ from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.instrumentation.dispatcher import instrument_tags
 from llama_index.core.rate_limiter import BaseRateLimiter
+from llama_index.core.storage.kvstore import SimpleKVStore
+from llama_index.embeddings.openai import OpenAIEmbedding
 
 import apeiros_callbacks as apeiros
 from apeiros_callbacks import Budget, BudgetExceeded, ConfigError, Price, Session
@@ -190,6 +192,43 @@ def test_a_block_of_a_session_within_that_of_another_counts_once(serve: Any) -> 
             model.chat(messages())
     assert part.spent == day.spent == 20
     assert (server.request_count, len(day.entries()), day.state()["calls"], day.open_holds) == (2, 2, 2, 0)
+
+
+def test_a_stream_in_blocks_of_sessions_within_another_is_counted_once(serve: Any) -> None:
+    text = "one two three four five six seven eight nine ten " * 3
+    model = openai(serve(Reply(text, usage=False)))
+    alone = Session(prices=A_DOLLAR_A_TOKEN)
+    day = Session(prices=A_DOLLAR_A_TOKEN)
+    parts = [Session(prices=A_DOLLAR_A_TOKEN, parent=day) for _ in range(2)]
+    with ApeirosHandler(session=alone):
+        list(model.stream_chat(messages()))
+    with ApeirosHandler(session=day), ApeirosHandler(session=parts[0]), ApeirosHandler(session=parts[1]):
+        list(model.stream_chat(messages()))
+    for session in (day, *parts):
+        assert session.spent == alone.spent == session.entries()[0].amount
+        assert (session.open_holds, session._account.held.nano) == (0, 0)
+
+
+@pytest.mark.parametrize("outer_first", [True, False])
+def test_what_is_recorded_afterwards_counts_once_in_a_session_around(
+    serve: Any, run: Any, outer_first: bool
+) -> None:
+    server = serve(Reply(input_tokens=10))
+    embedding = OpenAIEmbedding(
+        model="text-embedding-3-small",
+        api_base=server.openai_url,
+        api_key="test",
+        embed_batch_size=2,
+        embeddings_cache=SimpleKVStore(),  # with one, no batch asks the guard
+    )
+    prices = {"text-embedding-3-small": Price(input=1_000_000, output=0)}
+    day = Session(prices=prices)
+    part = Session(prices=prices, parent=day)
+    first, second = (day, part) if outer_first else (part, day)
+    with ApeirosHandler(session=first), ApeirosHandler(session=second):
+        run(embedding.aget_text_embedding_batch(["a", "b", "c"]))
+    assert day.spent == part.spent == sum(entry.amount or 0 for entry in day.entries()) > 0
+    assert len(day.entries()) == len(part.entries()) == 2
 
 
 def test_a_setting_beside_a_session_is_an_error() -> None:

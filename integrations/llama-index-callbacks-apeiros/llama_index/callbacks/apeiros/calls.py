@@ -85,7 +85,9 @@ class Calls:
                 except Refused as refusal:
                     say_what_to_do(session, refusal)
                     raise
-                live.opened.append((session, opened))
+                # A session around another's is given the other's call, which is grown and closed there.
+                if all(opened is not other for _, other in live.opened):
+                    live.opened.append((session, opened))
         except BaseException:
             live.close(Outcome(ending="unsent"))
             raise
@@ -186,12 +188,17 @@ class Calls:
 
     def record(self, span: Span, request: Request, outcome: Callable[[Call], Outcome]) -> None:
         """Write the entry of a call that was made and of which no start was heard."""
+        ended: list[tuple[Session, Call, Outcome]] = []
         for session, make in self._calls(span, request):
             try:
                 call = make(functools.partial(session.went_wrong, "reading a prompt"))
-                session.record(call, outcome(call))
+                ended.append((session, call, outcome(call)))
             except Refused as refusal:  # whom it is for is not known, and it is paid for
                 session.went_wrong("recording a call", refusal)
+        for session, call, _ in ended:
+            session.note_call(call)
+        for session, call, how in ended:
+            session.close_call(call.id, how)
 
     def start_afresh(self) -> None:
         """Know of nothing: in a forked child, whose parent's calls are the parent's to close."""
