@@ -101,10 +101,14 @@ class Calls:
         try:
             if open_call is None:
                 return self._recorder.close_late(call_id, outcome)
-            return self._recorder.close(open_call, outcome)
+            entry = self._recorder.close(open_call, outcome)
         except Exception as bug:  # noqa: BLE001 - recording must not break the user's chain
             self._watch.went_wrong("recording a call", bug)
             return None
+        if entry is not None:
+            for around in self._all_around():
+                around._recorder.saw(call_id, entry.attempt)
+        return entry
 
     def record(self, call: Call, outcome: Outcome) -> Entry | None:
         """Write the entry of a call that was made elsewhere. Never raises."""
@@ -144,6 +148,8 @@ class Calls:
         """Open a call that may be sent. Of two threads that start the same one, the first opens it."""
         try:
             attempt, now = self._recorder.next_attempt(call.id), self._clock()
+            for around in self._all_around():
+                attempt = max(attempt, around._recorder.next_attempt(call.id))
             opened = OpenCall(call, attempt, passed.hold, passed.estimate, passed.rates, now, passed.accounts)
             opened.is_noted, opened.routed_why = passed.over_budget, passed.routed_why
             first = self._open.setdefault(call.id, opened)

@@ -77,6 +77,11 @@ class Recorder:
         """Which attempt a start of a call is: a start after its close is a new one."""
         return (self._attempts.get(call_id) or 0) + 1
 
+    def saw(self, call_id: str, attempt: int) -> None:
+        """Note an attempt that a session within this one has closed: the next start here is a later one."""
+        if attempt >= self.next_attempt(call_id):
+            self._attempts.set(call_id, attempt)
+
     def close(self, open_call: OpenCall, outcome: Outcome) -> Entry | None:
         """Settle a call and write its line. None for a call that was not sent."""
         call = open_call.call

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from langchain.agents import create_agent
@@ -180,6 +181,18 @@ def test_handlers_of_any_sessions_of_a_tree_charge_a_call_once(serve: Any, order
         session = sessions[name]
         assert (name, session.spent, session.state()["calls"], len(session.entries())) == (name, 10, 1, 1)
         assert (session.open_holds, session._account.held.nano) == (0, 0)
+
+
+def test_a_run_that_is_started_again_is_a_new_entry_whoever_is_told_of_it(serve: Any) -> None:
+    day = Session(budget=1_000, prices=PRICES)
+    task = Session(prices=PRICES, parent=day)
+    of_day, of_task = ApeirosHandler(session=day), ApeirosHandler(session=task)
+    model, run_id = openai(serve(TEN), max_tokens=2), uuid4()
+    for told in ([of_task, of_day], [of_day, of_task], [of_day], [of_task], [of_task, of_day]):
+        model.invoke("hi", {"callbacks": told, "run_id": run_id})
+    assert [entry.attempt for entry in day.entries()] == [1, 2, 3, 4, 5]
+    assert day.spent == sum(entry.amount or 0 for entry in day.entries()) == 50
+    assert task.spent == sum(entry.amount or 0 for entry in task.entries()) == 40
 
 
 def test_a_session_within_another_writes_into_the_same_ledger() -> None:
