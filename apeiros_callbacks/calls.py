@@ -95,16 +95,20 @@ class Calls:
                 guard.later(partial(self.close, call_id, outcome))
                 return None
         open_call = self._open.pop(call_id, None)
-        for around in self._all_around():
-            if around._within.get(call_id) is open_call:
-                around._within.pop(call_id, None)
         try:
+            for around in self._all_around():
+                if around._within.get(call_id) is open_call:
+                    around._within.pop(call_id, None)
             if open_call is None:
                 return self._recorder.close_late(call_id, outcome)
             entry = self._recorder.close(open_call, outcome)
         except Exception as bug:  # noqa: BLE001 - recording must not break the user's chain
             self._watch.went_wrong("recording a call", bug)
             return None
+        except BaseException:  # a person who interrupts: it was made, and is recorded all the same
+            if open_call is not None:
+                self._recorder.close(open_call, outcome)  # what was done of it is not done twice
+            raise
         if entry is not None:
             for around in self._all_around():
                 around._recorder.saw(call_id, entry.attempt)

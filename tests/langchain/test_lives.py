@@ -6,8 +6,10 @@ import asyncio
 import copy
 import os
 import pickle
+import pkgutil
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,6 +63,41 @@ def test_a_person_who_interrupts_a_start_leaves_nothing_held(
     with pytest.raises(KeyboardInterrupt):
         client("openai", server).invoke("hi", {"callbacks": [handler]})
     assert (server.request_count, handler.session.open_holds, handler.session.entries()) == (0, 0, [])
+
+
+@pytest.mark.parametrize("ledger", ["memory:", "sqlite"])
+@pytest.mark.parametrize(
+    ("where", "after"),
+    [
+        ("langchain_apeiros.handler.read_outcome", False),
+        ("apeiros_callbacks.recorder.settle", False),
+        ("apeiros_callbacks.recorder.settle", True),
+        ("apeiros_callbacks.watch.Watch.look_after", False),
+        ("apeiros_callbacks.scopes.Accounts.settle", True),
+    ],
+)
+def test_a_person_who_interrupts_an_end_finds_it_recorded_once(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str, after: bool, ledger: str
+) -> None:
+    plain, calls = pkgutil.resolve_name(where), []
+
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        calls.append(plain(*args, **kwargs) if after or calls else None)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return calls[-1]
+
+    handler = handler_of(ledger=ledger if ledger == "memory:" else f"sqlite:///{tmp_path}/ledger.db")
+    session = handler.session
+    monkeypatch.setattr(where, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        client("openai", serve(HELLO)).invoke("hi", {"callbacks": [handler]})
+    session.flush()
+    entries = session.entries()
+    assert len(entries) == 1
+    assert session.spent == entries[0].amount
+    assert session.spent == 12 or where.endswith("read_outcome")
+    assert (session.open_holds, session._account.held.nano) == (0, 0)
 
 
 def failing_second(request: Request) -> Reply:

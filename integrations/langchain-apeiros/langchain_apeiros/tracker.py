@@ -180,12 +180,18 @@ class Tracker:
         session = self._late.pop(run_id.int) if live is None else live.session
         if session is None:
             return
+        call_id = str(run_id) if live is None else live.open_call.call.id
+        ended = Outcome(ending="cut", error="interrupted")
         try:
-            ended = outcome(live)
-        except Exception as bug:  # noqa: BLE001 - an answer of a shape that we cannot read
-            session.went_wrong("reading an answer", bug)
-            ended = Outcome(ending="cut", error=type(bug).__name__)
-        session.close_call(str(run_id) if live is None else live.open_call.call.id, ended)
+            try:
+                ended = outcome(live)
+            except Exception as bug:  # noqa: BLE001 - an answer of a shape that we cannot read
+                session.went_wrong("reading an answer", bug)
+                ended = Outcome(ending="cut", error=type(bug).__name__)
+            session.close_call(call_id, ended)
+        except BaseException:  # of a person who interrupts: the call was made
+            session.close_call(call_id, ended)  # a second end does nothing
+            raise
 
     def _withdraw(self, run_id: UUID, session: Session) -> None:
         """Give back what is held for a run whose start was not told to the end."""
