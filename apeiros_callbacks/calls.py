@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from weakref import WeakSet
@@ -50,7 +50,8 @@ class Calls:
         self._watch = watch
         self._clock = clock
         self._guards = tuple({watch.guard, accounts.guard})
-        self._around = around
+        self._around: tuple[Calls, ...] = () if around is None else (around, *around._around)
+        """Those of the sessions that this one is part of, the nearest first."""
         self._open: dict[str, OpenCall] = {}
         self._within: dict[str, OpenCall] = {}
         """Calls that sessions within this one have open, in the first of them, which charges it here."""
@@ -96,7 +97,7 @@ class Calls:
                 return None
         open_call = self._open.pop(call_id, None)
         try:
-            for around in self._all_around():
+            for around in self._around:
                 if around._within.get(call_id) is open_call:
                     around._within.pop(call_id, None)
             if open_call is None:
@@ -110,7 +111,7 @@ class Calls:
                 self._recorder.close(open_call, outcome)  # what was done of it is not done twice
             raise
         if entry is not None:
-            for around in self._all_around():
+            for around in self._around:
                 around._recorder.saw(call_id, entry.attempt)
         return entry
 
@@ -152,7 +153,7 @@ class Calls:
         """Open a call that may be sent. Of two threads that start the same one, the first opens it."""
         try:
             attempt, now = self._recorder.next_attempt(call.id), self._clock()
-            for around in self._all_around():
+            for around in self._around:
                 attempt = max(attempt, around._recorder.next_attempt(call.id))
             opened = OpenCall(call, attempt, passed.hold, passed.estimate, passed.rates, now, passed.accounts)
             opened.is_noted, opened.routed_why = passed.over_budget, passed.routed_why
@@ -162,7 +163,7 @@ class Calls:
             raise
         if first is not opened:
             self._accounts.release(passed.hold)
-        for around in self._all_around():
+        for around in self._around:
             around._within.setdefault(call.id, first)  # the first of several sessions within it charges it
         return first
 
@@ -172,18 +173,11 @@ class Calls:
         Those are sessions around this one, or other sessions within those.
         """
         charged: list[Account] = []
-        for around in self._all_around():
+        for around in self._around:
             for told in (around._open.get(call_id), around._within.get(call_id)):
                 if told is not None:
                     charged.extend(told.accounts)
         return tuple(charged)
-
-    def _all_around(self) -> Iterator[Calls]:
-        """Those of the sessions that this one is part of, the nearest first."""
-        around = self._around
-        while around is not None:
-            yield around
-            around = around._around
 
 
 _ENDED = "process ended"
