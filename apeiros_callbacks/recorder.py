@@ -37,6 +37,7 @@ class Recorder:
         watch: looks at each line.
         notices: looks at what each line is charged to.
         clock: gives the present time.
+        elsewhere: ledgers of the sessions that this one is part of, where they are others, with their scopes.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Recorder:
         watch: Watch,
         notices: Notices,
         clock: Callable[[], datetime],
+        elsewhere: tuple[tuple[Ledger, tuple[str, ...]], ...] = (),
     ) -> None:
         self._session_id = session_id
         self._scopes = scopes
@@ -60,6 +62,7 @@ class Recorder:
         self._watch = watch
         self._notices = notices
         self._clock = clock
+        self._elsewhere = elsewhere
         self._attempts: Recent[str, int] = Recent(_CLOSED)
         self._provisional: Recent[str, OpenCall] = Recent()
 
@@ -145,6 +148,8 @@ class Recorder:
         if whole and entry.kind != "tool" and outcome.usage is not None:
             self._estimator.learn(call, open_call.estimate, outcome.usage)
         self._watch.look_after(open_call, outcome, entry)
+        for ledger, outer in self._elsewhere:
+            ledger.append(entry, outer)
 
 
 def _says_the_same(inferred: Entry, seen: Entry) -> bool:

@@ -77,7 +77,7 @@ class Session:
         agent_budgets: budgets of single agents by name, for instance ``{"researcher": 0.20}``; within each
             run or conversation where `per` says so.
         parent: a session that this one is part of: its calls count against the parent's budget too, and are
-            among the parent's entries.
+            among the parent's entries. Prices, actions and the like are each session's own.
         id: a name of your own; a random one otherwise. What a session of that name spent before, as far as
             the ledger has it, counts against the budget: it goes on where it stopped.
         customer: whom its calls are for, where they do not say it themselves; that of `parent` unless given.
@@ -181,6 +181,11 @@ class Session:
         self._accounts = Accounts(GUARD)
         around: tuple[str, ...] = () if parent is None else parent._ledger_scopes
         self._ledger_scopes: tuple[str, ...] = (f"session:{self.id}", *around)
+        self._elsewhere: tuple[tuple[Ledger, tuple[str, ...]], ...] = ()
+        """Ledgers of the sessions around, where they are others, with their scopes."""
+        if parent is not None:
+            outer_ledgers = ((parent._ledger, parent._ledger_scopes), *parent._elsewhere)
+            self._elsewhere = tuple([one for one in outer_ledgers if one[0] is not self._ledger])
         recorder = Recorder(
             self.id,
             self._ledger_scopes,
@@ -191,6 +196,7 @@ class Session:
             self._watch,
             self._notices,
             clock,
+            self._elsewhere,
         )
         lender = Lender(self._ledger, ledger_timeout, on_ledger_down)
         self._gate = Gate(self._scoping, self._accounts, estimator, book, self._watch, lender, clock)

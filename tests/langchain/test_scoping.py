@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -15,7 +16,7 @@ from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langgraph.graph import START, MessagesState, StateGraph
 from openai import InternalServerError
 
-from apeiros_callbacks import Budget, BudgetExceeded, ConfigError, Price, Session
+from apeiros_callbacks import Budget, BudgetExceeded, ConfigError, Price, Session, open_ledger
 from apeiros_callbacks.errors import InvalidBudget, UnknownCustomer
 from apeiros_callbacks.testing import Reply, Request, ScriptedServer, ToolCall
 from langchain_apeiros import ApeirosHandler
@@ -193,6 +194,25 @@ def test_a_run_that_is_started_again_is_a_new_entry_whoever_is_told_of_it(serve:
     assert [entry.attempt for entry in day.entries()] == [1, 2, 3, 4, 5]
     assert day.spent == sum(entry.amount or 0 for entry in day.entries()) == 50
     assert task.spent == sum(entry.amount or 0 for entry in task.entries()) == 40
+
+
+def test_a_session_with_a_ledger_of_its_own_writes_into_that_of_the_other_too(
+    serve: Any, tmp_path: Path
+) -> None:
+    day_ledger, own, customers = (f"sqlite:///{tmp_path}/{name}.db" for name in ("day", "own", "customers"))
+    day = Session(budget=35, prices=PRICES, id="day", ledger=day_ledger)
+    task = Session(parent=day, prices=PRICES, ledger=own)
+    step = Session(parent=task, prices=PRICES, customer="acme", ledger=customers)
+    model = model_of(serve(TEN))
+    model.invoke("hi", {"callbacks": [ApeirosHandler(session=step)]})
+    model.invoke("hi", {"callbacks": [ApeirosHandler(session=task)]})
+    assert [len(one.entries()) for one in (day, task, step)] == [2, 2, 1]
+    assert len(open_ledger(customers).entries("customer:acme")) == 1
+    for one in (day, task, step):
+        one.ledger.close()
+    again = Session(budget=35, prices=PRICES, id="day", ledger=day_ledger)
+    assert again.spent == day.spent == 20
+    again.ledger.close()
 
 
 def test_a_session_within_another_writes_into_the_same_ledger() -> None:
