@@ -160,19 +160,18 @@ class Estimator:
             most = call.most_output
             output = self._output(call) if most is None else most
             return Estimate(bound_input(call.prompt), output, 0, 0)
-        return self._estimate(call, self._ratio(call).value, counts=True)
+        return self._estimate(call, counts=True)
 
     def rough(self, call: Call) -> Estimate | None:
         """Estimate without counting: more than `estimate` would, by what is new in the prompt.
 
         None where that is no use: under ``strict``, and before the model's ratio is known.
         """
-        ratio = self._ratio(call)
-        if self.strict or ratio.reports < _WELL_KNOWN:
+        if self.strict or self._ratio(call).reports < _WELL_KNOWN:
             return None
-        return self._estimate(call, max(1.0, ratio.value), counts=False)
+        return self._estimate(call, counts=False)
 
-    def _estimate(self, call: Call, ratio: float, *, counts: bool) -> Estimate:
+    def _estimate(self, call: Call, *, counts: bool) -> Estimate:
         lane = self._lanes.get_or_make(_lane_key(call), _Lane)
         marks = call.prompt.marks
         anchor = lane.longest_prefix(marks)
@@ -181,6 +180,9 @@ class Estimator:
         if first_new >= len(marks):
             return Estimate(known, self._output(call), known, 0)
         counted, media, is_rough = self._count(call, first_new, counts=counts)
+        ratio = self._ratio(call).value
+        if is_rough:
+            ratio = max(1.0, ratio)
         tokens = known + round(counted * ratio) + media
         return Estimate(tokens, self._output(call), known, counted, media, is_rough)
 
@@ -198,12 +200,7 @@ class Estimator:
         if usage.input_tokens and marks:  # a prompt that is not known begins every other
             lane = self._lanes.get_or_make(_lane_key(call), _Lane)
             lane.learn(marks, usage.input_tokens)
-            # Of a part that is mostly media it is the guess for the media that is wrong, not the ratio.
-            if (
-                estimate is not None
-                and not estimate.is_rough
-                and estimate.counted_tokens > estimate.media_tokens
-            ):
+            if estimate is not None and estimate.tells_ratio:
                 beside = estimate.known_tokens + estimate.media_tokens
                 self._learn_ratio(call, usage.input_tokens - beside, estimate.counted_tokens)
 

@@ -111,6 +111,18 @@ def test_a_rough_estimate_is_never_below_the_counted_one(text: str) -> None:
     assert rough.input_tokens >= estimator.estimate(asked).input_tokens
 
 
+def test_what_was_counted_before_is_estimated_as_exactly_as_ever() -> None:
+    estimator = Estimator()
+    for number in range(8):
+        heard = call(f"{number} {WORDS}")
+        counted = estimator.estimate(heard)
+        estimator.learn(heard, counted, Usage(input_tokens=counted.input_tokens // 2 + 10, output_tokens=1))
+    asked = call(WORDS)
+    exact = estimator.estimate(asked)
+    assert exact.input_tokens < TOKENS * 0.9, "a provider that reports less than is counted"
+    assert estimator.rough(asked) == exact
+
+
 def test_before_the_ratio_is_known_and_under_strict_there_is_no_rough_estimate() -> None:
     assert Estimator().rough(call()) is None
     assert Estimator(strict=True).rough(call()) is None
