@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -232,6 +233,7 @@ class TestPipes:
             team.call(session, prompt=("again",))
             assert json.loads(follower.stdout.readline())["id"] == f"call-{number + 1}"
         team.ledger.close()
+        time.sleep(0.2)  # it has looked once more, and sleeps
         follower.send_signal(signal.SIGINT)
         _, complaints = follower.communicate(timeout=60)
         assert (follower.returncode, complaints) == (130, "")

@@ -16,6 +16,9 @@ from apeiros_callbacks.testing import Reply, ScriptedServer
 Serve = Callable[..., ScriptedServer]
 
 
+_addresses: set[str] = set()
+
+
 @pytest.fixture
 def serve() -> Iterator[Serve]:
     """Start scripted servers that stop with the test."""
@@ -23,10 +26,14 @@ def serve() -> Iterator[Serve]:
 
     def start(*replies: Any, **options: Any) -> ScriptedServer:
         script = replies[0] if len(replies) == 1 and callable(replies[0]) else list(replies)
-        server = ScriptedServer(script or [Reply("ok")], **options)
-        server.__enter__()
-        running.append(server)
-        return server
+        while True:
+            server = ScriptedServer(script or [Reply("ok")], **options)
+            server.__enter__()
+            running.append(server)
+            # LangChain's clients keep connections by address, also those of an event loop that is closed.
+            if server.openai_url not in _addresses:
+                _addresses.add(server.openai_url)
+                return server
 
     yield start
     for server in running:
