@@ -6,10 +6,10 @@ Read in every provider's dialect, since a framework passes on what it was given.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from apeiros_callbacks.call import Piece
+from apeiros_callbacks.call import Piece, Prompt
 from apeiros_callbacks.reported.plain import items, mapping, text
 from apeiros_callbacks.tokens import (
     Template,
@@ -20,7 +20,7 @@ from apeiros_callbacks.tokens import (
     template_of,
 )
 
-__all__ = ["beyond_the_request", "described", "parameters_piece"]
+__all__ = ["after_parameters", "beyond_the_request", "described", "parameters_piece"]
 
 _READ = (
     "tools", "functions", "mcp_servers", "response_format", "output_config", "output_format",
@@ -50,6 +50,34 @@ def described(params: Mapping[str, Any]) -> str:
         return ""
     found = [params[name] for name in _READ if params.get(name)]
     return repr(found) if found else ""
+
+
+def after_parameters(
+    params: Mapping[str, Any],
+    marks: Sequence[int],
+    message_piece: Callable[[int], Piece],
+    find_beyond: Callable[[], tuple[str, ...]],
+    provider: str,
+    model: str,
+) -> Prompt:
+    """The prompt of a chat model: what its parameters add first, then its messages.
+
+    Args:
+        params: of the request.
+        marks: one hash for each message.
+        message_piece: gives the text of a message by its number.
+        find_beyond: see `Prompt`.
+        provider: whom it goes to.
+        model: the model's name.
+    """
+    asked = described(params)
+    if not asked:
+        return Prompt(tuple(marks), message_piece, find_beyond=find_beyond)
+
+    def piece(i: int) -> Piece:
+        return message_piece(i - 1) if i else parameters_piece(params, asked, provider, model)
+
+    return Prompt((hash(asked), *marks), piece, has_tools=True, find_beyond=find_beyond)
 
 
 def beyond_the_request(params: Mapping[str, Any]) -> Iterator[str]:

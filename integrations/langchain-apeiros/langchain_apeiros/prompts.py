@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, cast
 from langchain_core.messages import BaseMessage
 
 from apeiros_callbacks.call import Piece, Prompt
-from apeiros_callbacks.parameters import beyond_the_request, described, parameters_piece
+from apeiros_callbacks.parameters import after_parameters, beyond_the_request
 from apeiros_callbacks.reported.plain import items, mapping, text
 from apeiros_callbacks.tokens import Template, image_size, inline_text, media_tokens, pdf_pages, template_of
 
@@ -30,14 +30,7 @@ def chat_prompt(
         return _message_piece(messages[i], media, template, past=past)
 
     beyond = partial(_beyond, messages, params)
-    asked = described(params)
-    if not asked:
-        return Prompt(tuple(marks), message_piece, find_beyond=beyond)
-
-    def piece(i: int) -> Piece:
-        return message_piece(i - 1) if i else parameters_piece(params, asked, provider, model)
-
-    return Prompt((hash(asked), *marks), piece, has_tools=True, find_beyond=beyond)
+    return after_parameters(params, marks, message_piece, beyond, provider, model)
 
 
 def _beyond(messages: Sequence[BaseMessage], params: Mapping[str, Any]) -> tuple[str, ...]:
