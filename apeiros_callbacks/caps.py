@@ -169,13 +169,13 @@ def checked_customer(customer_id: object) -> str:
     return customer_id
 
 
-def checked_alert(alert_at: Decimal, usd: Decimal | None) -> Decimal:
+def checked_alert(alert_at: Decimal | None, usd: Decimal | None) -> Decimal | None:
     """US dollars at which somebody is told, if that can come before the limit.
 
     Raises:
         ConfigError: it is more than the limit.
     """
-    if usd is not None and alert_at > usd:
+    if usd is not None and alert_at is not None and alert_at > usd:
         raise ConfigError(
             f"alert_at is {show_usd(alert_at, 2)}, more than the limit of {show_usd(usd, 2)}: "
             "nobody would be told before the limit is reached"

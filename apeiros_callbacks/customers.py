@@ -86,8 +86,7 @@ def set_customer(
         timezone=timezone,
         plan_price=plan_price,
     )
-    if cap.alert_at is not None:
-        checked_alert(cap.alert_at, cap.usd)
+    checked_alert(cap.alert_at, cap.usd)
     told = destinations_of(alerts)
     kept = kept_ledger(ledger)
     kept.set_cap(cap)

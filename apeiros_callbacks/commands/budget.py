@@ -81,8 +81,7 @@ def set_budget(
             timezone=timezone or before.timezone,
             plan_price=before.plan_price if plan_price is None else plan_price,
         )
-        if cap.alert_at is not None:
-            checked_alert(cap.alert_at, cap.usd)
+        checked_alert(cap.alert_at, cap.usd)
         asked.ledger.set_cap(cap)
         now = next(one for one in standings(asked.ledger) if one.customer == customer)
     if as_json:
