@@ -10,24 +10,10 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from pydantic import BaseModel
 
-from apeiros_callbacks import Session
-from apeiros_callbacks.call import Call, OpenCall
 from apeiros_callbacks.testing import Reply
 from langchain_apeiros import ApeirosHandler
 from tests.langchain.clients import anthropic, openai
-
-
-class Opened(Session):
-    """A session that keeps what it opened."""
-
-    def __init__(self) -> None:
-        super().__init__(budget=1000)
-        self.calls: list[OpenCall] = []
-
-    def open_call(self, call: Call) -> OpenCall:
-        opened = super().open_call(call)
-        self.calls.append(opened)
-        return opened
+from tests.opened import Opened
 
 
 def estimated(model: Any, messages: Any) -> int:

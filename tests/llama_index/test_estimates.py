@@ -15,25 +15,11 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.tools import FunctionTool
 
-from apeiros_callbacks import Session
-from apeiros_callbacks.call import Call, OpenCall
 from apeiros_callbacks.errors import Unbounded
 from apeiros_callbacks.testing import Reply
 from llama_index.callbacks.apeiros import ApeirosHandler, BudgetedLLM
 from tests.llama_index.clients import anthropic, openai, responses
-
-
-class Opened(Session):
-    """A session that keeps what it opened."""
-
-    def __init__(self) -> None:
-        super().__init__(budget=1000)
-        self.calls: list[OpenCall] = []
-
-    def open_call(self, call: Call) -> OpenCall:
-        opened = super().open_call(call)
-        self.calls.append(opened)
-        return opened
+from tests.opened import Opened
 
 
 def said(text: str, role: str = "user") -> ChatMessage:

@@ -21,14 +21,13 @@ from llama_index.core.base.llms.types import LLMMetadata
 from llama_index.llms.anthropic import Anthropic
 from llama_index.llms.openai import OpenAI, OpenAIResponses
 
-from apeiros_callbacks import Session
-from apeiros_callbacks.call import Call, OpenCall
 from apeiros_callbacks.estimate import bound_input
 from apeiros_callbacks.testing import Recorded, ScriptedServer
 from llama_index.callbacks.apeiros import ApeirosHandler
 from tests.langchain.recorded_truth import Truth, truth_of
 from tests.llama_index.recorded_messages import conversation
 from tests.llama_index.ways import messages
+from tests.opened import Opened
 from tests.recorded_calls import Record, no_call, recorded_calls, records
 
 FOUND = recorded_calls()
@@ -175,19 +174,6 @@ def test_the_ledger_agrees_with_the_providers() -> None:
     )
 
 
-class Opened(Session):
-    """A session that keeps what it opened."""
-
-    def __init__(self) -> None:
-        super().__init__(budget=1_000_000, unknown_price="assume", ledger="memory:")
-        self.calls: list[OpenCall] = []
-
-    def open_call(self, call: Call) -> OpenCall:
-        opened = super().open_call(call)
-        self.calls.append(opened)
-        return opened
-
-
 def test_inputs_are_estimated_well_before_they_are_sent() -> None:
     current: list[Recorded] = []
     ratios: dict[str, list[float]] = defaultdict(list)
@@ -207,7 +193,8 @@ def test_inputs_are_estimated_well_before_they_are_sent() -> None:
             except ValueError:  # LlamaIndex has no words for it
                 continue
             current[:] = [Recorded.from_record(record)]
-            session, before = Opened(), server.request_count
+            session = Opened(1_000_000, unknown_price="assume", ledger="memory:")
+            before = server.request_count
             with ApeirosHandler(session=session), contextlib.suppress(Exception):
                 model_for(record, server, http).chat(asked, **options)  # some fail over the answer
             if server.request_count == before:

@@ -14,7 +14,7 @@ nbformat = pytest.importorskip("nbformat", reason="this environment has no noteb
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 
-def outputs(notebook: Any) -> list[list[str]]:
+def outputs(notebook: Any) -> list[str]:
     """What each code cell shows, as text."""
     shown = []
     for cell in notebook.cells:
@@ -23,7 +23,7 @@ def outputs(notebook: Any) -> list[list[str]]:
                 output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.outputs
             ]
             # A kernel hands on in pieces what a cell prints, cut where it happened to be.
-            shown.append([re.sub(r"0x[0-9a-f]+", "0x…", "".join(texts))])
+            shown.append(re.sub(r"0x[0-9a-f]+", "0x…", "".join(texts)))
     return shown
 
 
@@ -39,7 +39,7 @@ def test_a_notebook_shows_what_it_showed(path: Path) -> None:
 
 def test_the_first_notebook_shows_the_refusal() -> None:
     notebook = nbformat.read(NOTEBOOKS[0], as_version=4)
-    text = "\n".join("".join(shown) for shown in outputs(notebook))
+    text = "\n".join(outputs(notebook))
     assert "budget of $0.50 for session first-budget" in text
     assert "It was not sent." in text
     assert "4 requests reached the provider\n4 entries in the ledger" in text
@@ -55,7 +55,7 @@ def test_the_first_notebook_shows_the_refusal() -> None:
 
 def test_the_notebook_of_customers_stops_one_and_tells_once() -> None:
     (path,) = (path for path in NOTEBOOKS if path.name == "04_customers_and_months.ipynb")
-    text = "\n".join("".join(shown) for shown in outputs(nbformat.read(path, as_version=4)))
+    text = "\n".join(outputs(nbformat.read(path, as_version=4)))
     assert "budget of $0.35 for customer acme in 2026-11: $0.3015 spent" in text
     assert "6 requests reached the provider" in text
     assert "$0.2010 of a cap of $0.35 spent: the alert at $0.20 is reached." in text
@@ -65,7 +65,7 @@ def test_the_notebook_of_customers_stops_one_and_tells_once() -> None:
 
 def test_the_second_notebook_steps_down_and_saves() -> None:
     notebook = nbformat.read(NOTEBOOKS[1], as_version=4)
-    text = "\n".join("".join(shown) for shown in outputs(notebook))
+    text = "\n".join(outputs(notebook))
     assert "agent researcher in session stopped has $0.30" in text
     steps = re.findall(
         r"^(\w+) +(gpt-\S+) +(gpt-\S+) +[\d.]+  \d+% of the budget of agent", text, re.MULTILINE
@@ -82,7 +82,7 @@ def test_the_second_notebook_steps_down_and_saves() -> None:
 
 def test_the_third_notebook_refuses_steps_down_and_cuts() -> None:
     notebook = nbformat.read(NOTEBOOKS[2], as_version=4)
-    text = "\n".join("".join(shown) for shown in outputs(notebook))
+    text = "\n".join(outputs(notebook))
     assert "budget of $0.50 for session a-query-engine: $0.4020 spent" in text
     assert "4 requests reached the provider" in text
     assert "llm researcher gpt-4o-mini instead of gpt-4o" in text
